@@ -1,0 +1,103 @@
+import type { KubeObject, ObjectReference, ResourceList } from './meta.ts';
+
+export interface Namespace extends KubeObject {
+  spec?: { finalizers?: string[] };
+  status?: { phase?: 'Active' | 'Terminating' };
+}
+
+export interface ConfigMap extends KubeObject {
+  data?: Record<string, string>;
+  /** Base64 text. */
+  binaryData?: Record<string, string>;
+  immutable?: boolean;
+}
+
+export interface Secret extends KubeObject {
+  type?: string;
+  /** Base64 text. */
+  data?: Record<string, string>;
+  stringData?: Record<string, string>;
+  immutable?: boolean;
+}
+
+export interface ServiceAccount extends KubeObject {
+  secrets?: ObjectReference[];
+  imagePullSecrets?: { name?: string }[];
+  automountServiceAccountToken?: boolean;
+}
+
+/** authentication.k8s.io/v1, the body of POST …/serviceaccounts/NAME/token. */
+export interface TokenRequest extends Partial<KubeObject> {
+  spec: {
+    audiences: string[];
+    expirationSeconds?: number;
+    boundObjectRef?: { kind?: string; apiVersion?: string; name?: string; uid?: string };
+  };
+  status?: { token: string; expirationTimestamp: string };
+}
+
+/** v1 Event (the legacy group, which kubelet writes too). */
+export interface Event extends KubeObject {
+  involvedObject: ObjectReference;
+  reason?: string;
+  message?: string;
+  type?: 'Normal' | 'Warning' | string;
+  source?: { component?: string; host?: string };
+  reportingComponent?: string;
+  reportingInstance?: string;
+  firstTimestamp?: string;
+  lastTimestamp?: string;
+  eventTime?: string | null;
+  count?: number;
+  action?: string;
+  series?: { count?: number; lastObservedTime?: string };
+  related?: ObjectReference;
+}
+
+/** coordination.k8s.io/v1. */
+export interface Lease extends KubeObject {
+  spec?: {
+    holderIdentity?: string;
+    leaseDurationSeconds?: number;
+    acquireTime?: string;
+    renewTime?: string;
+    leaseTransitions?: number;
+  };
+}
+
+/** scheduling.k8s.io/v1. */
+export interface PriorityClass extends KubeObject {
+  value: number;
+  globalDefault?: boolean;
+  description?: string;
+  preemptionPolicy?: string;
+}
+
+export interface PersistentVolume extends KubeObject {
+  spec?: {
+    capacity?: ResourceList;
+    accessModes?: string[];
+    claimRef?: ObjectReference;
+    storageClassName?: string;
+    persistentVolumeReclaimPolicy?: string;
+    volumeMode?: string;
+    hostPath?: { path: string; type?: string };
+    local?: { path: string; fsType?: string };
+    nfs?: { server: string; path: string; readOnly?: boolean };
+    csi?: unknown;
+    nodeAffinity?: unknown;
+  };
+  status?: { phase?: string; message?: string };
+}
+
+export interface PersistentVolumeClaim extends KubeObject {
+  spec?: {
+    accessModes?: string[];
+    resources?: { requests?: ResourceList };
+    volumeName?: string;
+    storageClassName?: string;
+    volumeMode?: string;
+    selector?: unknown;
+  };
+  status?: { phase?: string; accessModes?: string[]; capacity?: ResourceList };
+}
