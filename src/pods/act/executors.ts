@@ -1,0 +1,357 @@
+import type { EventRecorder, PodStatusWriter } from '../../cluster/port.ts';
+import type { CriRuntime, DNSConfig, PodSandboxConfig } from '../../host/cri/port.ts';
+import type { Clock } from '../../kit/clock.ts';
+import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import type { Container, Pod } from '../../model/pod.ts';
+import { type ContainerKind, findContainer } from '../container-kinds.ts';
+import { MINIMUM_STOP_SECONDS } from '../diff/kill.ts';
+import type { Step } from '../diff/step.ts';
+import { environmentRecord } from '../environment/resolve-environment.ts';
+import { newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
+import type { RuntimeCache } from '../observe/runtime-cache.ts';
+import type { PodState } from '../pod-state.ts';
+import { containerSecurity, type SecurityOptions } from '../security/container-security.ts';
+import { verifyRunAsNonRoot } from '../security/run-as-non-root.ts';
+import { StepError, withReason } from '../step-error.ts';
+import { containerConfig } from './container-config.ts';
+import type { Hooks, HookTarget } from './hooks.ts';
+import type { ImagePuller } from './image-puller.ts';
+import type { PodParts } from './pod-parts.ts';
+import { containerReference } from './references.ts';
+import { sandboxConfig } from './sandbox-config.ts';
+
+export interface ExecutorOptions {
+  readonly podLogsDir: string;
+  readonly clusterDomain: string;
+  readonly security: SecurityOptions;
+  readonly maxCrashBackoffMs: number;
+}
+
+export interface ExecutorDeps {
+  readonly cri: CriRuntime;
+  readonly runtime: RuntimeCache;
+  readonly parts: PodParts;
+  readonly images: ImagePuller;
+  readonly hooks: Hooks;
+  readonly events: EventRecorder;
+  readonly statuses: Pick<PodStatusWriter, 'finalize'>;
+  /** Resolver configuration of a pod; records its warnings as events itself. */
+  readonly dns: (pod: Pod) => DNSConfig | undefined;
+  readonly runtimeHandler: (pod: Pod) => string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Plans the pod anew: a hook has ended. */
+  readonly again: (uid: string) => void;
+}
+
+type Executors = {
+  readonly [K in Step['do']]: (step: Extract<Step, { do: K }>, state: PodState) => Promise<void> | void;
+};
+
+/** Does what steps say, one method per kind of step. What cannot be done throws; the loop remembers and retries. */
+export class StepExecutor {
+  private readonly options: ExecutorOptions;
+  private readonly deps: ExecutorDeps;
+
+  constructor(options: ExecutorOptions, deps: ExecutorDeps) {
+    this.options = options;
+    this.deps = deps;
+  }
+
+  execute(step: Step, state: PodState): Promise<void> | void {
+    // The table is exhaustive by type; the union's members and their executors belong together by key.
+    const run = this.executors[step.do] as (step: Step, state: PodState) => Promise<void> | void;
+    return run(step, state);
+  }
+
+  private readonly executors: Executors = {
+    prepare: (_step, state) => this.prepare(state),
+    createSandbox: (step, state) => this.createSandbox(step.attempt, state),
+    stopSandbox: (step, state) => this.stopSandbox(step.id, state),
+    removeSandbox: (step, state) => this.removeSandbox(step.id, state),
+    ensureImage: (step, state) => this.ensureImage(step.container, state),
+    startContainer: (step, state) => this.startContainer(step, state),
+    beginKill: (step, state) => this.beginKill(step, state),
+    shortenKill: (step, state) => state.killChanged(step.id, { deadline: step.deadline }),
+    stopContainer: (step, state) => this.stopContainer(step, state),
+    removeContainer: (step, state) => this.removeContainer(step.id, state),
+    endPod: (step, state) => {
+      state.end = step.end;
+      this.deps.events.event(containerReference(state.pod), 'Normal', step.end.reason, step.end.message);
+    },
+    unmountVolumes: async (_step, state) => {
+      this.deps.parts.release(state.identity.uid);
+      await this.deps.parts.tearDownVolumes(state.identity.uid);
+      state.volumesGone = true;
+      state.prepared = undefined;
+    },
+    removeCgroup: async (_step, state) => {
+      await this.deps.parts.removeCgroup(state.identity.uid);
+      state.cgroupGone = true;
+      state.prepared = undefined;
+    },
+    finalize: (_step, state) => {
+      state.finalized = true;
+      this.deps.statuses.finalize(state.identity);
+    },
+    cleanUp: async (_step, state) => {
+      await this.deps.parts.removeLogDirectory(state.identity);
+      state.cleanedUp = true;
+    },
+  };
+
+  // ── host and sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  private async prepare(state: PodState): Promise<void> {
+    const { parts } = this.deps;
+    const { signal } = state.starting;
+    const [cgroupParent] = await Promise.all([
+      withReason('FailedCreatePodContainer', () => parts.ensureCgroup(state.pod)),
+      withReason('FailedMount', () => parts.setUpVolumes(state.pod, signal)),
+      withReason('FailedCreatePodContainer', () => parts.makeLogDirectory(state.identity)),
+    ]);
+    signal.throwIfAborted();
+    state.prepared = { cgroupParent };
+  }
+
+  private async createSandbox(attempt: number, state: PodState): Promise<void> {
+    const { cri, runtime, events } = this.deps;
+    const { pod, identity } = state;
+    if (attempt > 0) {
+      events.event(
+        containerReference(pod),
+        'Normal',
+        'SandboxChanged',
+        'Pod sandbox changed, it will be killed and re-created.',
+      );
+    }
+    await withReason('FailedCreatePodSandBox', async () => {
+      try {
+        const id = await cri.runPodSandbox(
+          this.sandboxConfig(state, attempt),
+          this.deps.runtimeHandler(pod),
+          state.starting.signal,
+        );
+        await runtime.refreshSandbox(identity, id);
+      } catch (error) {
+        // Cut off or failed half-way, the runtime may have made a sandbox all the same.
+        await runtime.refreshPod(identity).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  private sandboxConfig(state: PodState, attempt: number): PodSandboxConfig {
+    return sandboxConfig(state.pod, {
+      attempt,
+      cgroupParent: state.prepared?.cgroupParent ?? '',
+      podLogsDir: this.options.podLogsDir,
+      clusterDomain: this.options.clusterDomain,
+      dns: this.deps.dns(state.pod),
+      resources: this.deps.parts.sandboxResources(state.pod),
+    });
+  }
+
+  private async stopSandbox(id: string, state: PodState): Promise<void> {
+    await withReason('FailedKillPod', async () => {
+      await ignoreGone(this.deps.cri.stopPodSandbox(id));
+      await this.deps.runtime.refreshSandbox(state.identity, id);
+    });
+    state.stoppedSandboxes.add(id);
+  }
+
+  private async removeSandbox(id: string, state: PodState): Promise<void> {
+    const { runtime, cri } = this.deps;
+    await ignoreGone(cri.removePodSandbox(id));
+    for (const container of runtime.get(state.identity.uid)?.containers ?? []) {
+      if (container.sandboxId !== id) continue;
+      runtime.drop(container.id);
+      state.containerGone(container.id);
+    }
+    runtime.drop(id);
+    state.stoppedSandboxes.delete(id);
+  }
+
+  // ── starting a container ──────────────────────────────────────────────────────────────────────────────────────────
+
+  private async ensureImage(name: string, state: PodState): Promise<void> {
+    const { container } = this.find(state.pod, name);
+    const config = this.sandboxConfig(state, 0);
+    const { ref, image } = await this.deps.images.ensure(state.pod, container, config, state.starting.signal);
+    state.imageReady(name, ref, image);
+  }
+
+  private async startContainer(step: Extract<Step, { do: 'startContainer' }>, state: PodState): Promise<void> {
+    const { cri, runtime, events, clock } = this.deps;
+    const { pod, identity } = state;
+    const { container } = this.find(pod, step.container);
+    const reference = containerReference(pod, container.name);
+    const before = newestContainer(this.runtimeOf(state), container.name);
+    const id = step.createdId ?? (await this.create(step, state, container));
+    if (step.createdId === undefined) {
+      events.event(reference, 'Normal', 'Created', `Created container: ${container.name}`);
+    }
+    if (before !== undefined && before.state === 'EXITED') {
+      state.restarting(container.name, before.finishedAt, clock.now(), this.options.maxCrashBackoffMs);
+    }
+    const postStart = container.lifecycle?.postStart;
+    state.started(container.name, id, postStart !== undefined);
+    try {
+      await withReason('RunContainerError', () => cri.startContainer(id));
+      events.event(reference, 'Normal', 'Started', `Started container ${container.name}`);
+    } finally {
+      await runtime.refreshContainer(identity, step.sandboxId, id);
+      if (postStart === undefined) state.postStarted(container.name);
+    }
+    if (postStart !== undefined) await this.postStart(state, container, id);
+  }
+
+  private async create(
+    step: Extract<Step, { do: 'startContainer' }>,
+    state: PodState,
+    container: Container,
+  ): Promise<string> {
+    const { cri, parts } = this.deps;
+    const { pod } = state;
+    const runtime = this.runtimeOf(state);
+    const sandbox = runtime.sandboxes.find(({ id }) => id === step.sandboxId);
+    const podIPs = sandbox?.ips ?? [];
+    const config = await withReason('CreateContainerConfigError', async () => {
+      const image = state.images.get(container.name);
+      if (image === undefined) throw new CodedError('Internal', `image of container ${container.name} is not known`);
+      verifyRunAsNonRoot(pod, container, image);
+      const environment = await parts.environment(pod, container, podIPs, state.starting.signal);
+      const mounts = await parts.mounts(pod, container, step.restartCount, podIPs, environmentRecord(environment));
+      const target = container.targetContainerName;
+      const targetId = target === undefined ? undefined : newestContainer(runtime, target)?.id;
+      return containerConfig(pod, container, {
+        restartCount: step.restartCount,
+        imageRef: step.imageRef,
+        environment,
+        mounts,
+        resources: parts.containerResources(pod, container),
+        security: containerSecurity(pod, container, image, {
+          ...this.options.security,
+          ...(targetId === undefined ? {} : { targetId }),
+        }),
+      });
+    });
+    return withReason('CreateContainerError', async () => {
+      const sandboxConfigNow = this.sandboxConfig(state, sandbox?.attempt ?? 0);
+      try {
+        return await cri.createContainer(step.sandboxId, config, sandboxConfigNow);
+      } catch (error) {
+        await this.deps.runtime.refreshPod(state.identity).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  private async postStart(state: PodState, container: Container, id: string): Promise<void> {
+    const { hooks, events } = this.deps;
+    const handler = container.lifecycle?.postStart;
+    if (handler === undefined) return;
+    try {
+      await hooks.run(handler, this.hookTarget(state, container, id), Number.POSITIVE_INFINITY, state.starting.signal);
+    } catch (error) {
+      if (state.starting.signal.aborted) throw error;
+      const message = `PostStartHook failed: ${messageOf(error)}`;
+      events.event(containerReference(state.pod, container.name), 'Warning', 'FailedPostStartHook', message);
+      this.beginKill(
+        {
+          do: 'beginKill',
+          container: container.name,
+          id,
+          graceSeconds: state.pod.spec.terminationGracePeriodSeconds ?? 30,
+          message: 'FailedPostStartHook',
+          runPreStop: true,
+        },
+        state,
+      );
+      throw new StepError('PostStartHookError', message, 'CommandFailed', error);
+    } finally {
+      state.postStarted(container.name);
+    }
+  }
+
+  // ── stopping a container ──────────────────────────────────────────────────────────────────────────────────────────
+
+  private beginKill(step: Extract<Step, { do: 'beginKill' }>, state: PodState): void {
+    const { events, clock } = this.deps;
+    const entry = findContainer(state.pod, step.container);
+    const handler = step.runPreStop ? entry?.container.lifecycle?.preStop : undefined;
+    state.killBegun(step.id, clock.now(), step.graceSeconds, handler !== undefined);
+    events.event(containerReference(state.pod, step.container), 'Normal', 'Killing', step.message);
+    if (handler === undefined || entry === undefined) return;
+    const key = `preStop/${step.id}`;
+    state.running.add(key);
+    const signal = AbortSignal.timeout(Math.max(1, step.graceSeconds) * 1000);
+    void this.deps.hooks
+      .run(handler, this.hookTarget(state, entry.container, step.id), step.graceSeconds * 1000, signal)
+      .catch((error: unknown) => {
+        const message = `PreStopHook failed: ${messageOf(error)}`;
+        events.event(containerReference(state.pod, step.container), 'Warning', 'FailedPreStopHook', message);
+      })
+      .finally(() => {
+        state.running.delete(key);
+        state.killChanged(step.id, { preStopDone: true });
+        this.deps.again(state.identity.uid);
+      });
+  }
+
+  private async stopContainer(step: Extract<Step, { do: 'stopContainer' }>, state: PodState): Promise<void> {
+    const { cri, runtime } = this.deps;
+    state.killChanged(step.id, { stopSentFor: step.deadline });
+    const record = this.runtimeOf(state).containers.find(({ id }) => id === step.id);
+    const timeout = Math.max(step.timeoutSeconds, Math.min(1, MINIMUM_STOP_SECONDS));
+    await withReason('FailedKillPod', async () => {
+      await ignoreGone(cri.stopContainer(step.id, timeout));
+      await runtime.refreshContainer(state.identity, record?.sandboxId ?? '', step.id);
+    });
+  }
+
+  private async removeContainer(id: string, state: PodState): Promise<void> {
+    const record = this.runtimeOf(state).containers.find((container) => container.id === id);
+    await ignoreGone(this.deps.cri.removeContainer(id));
+    this.deps.runtime.drop(id);
+    state.containerGone(id);
+    if (record !== undefined) {
+      await this.deps.parts.removeContainerLog(state.identity, record.name, record.restartCount);
+    }
+  }
+
+  private hookTarget(state: PodState, container: Container, containerId: string): HookTarget {
+    const runtime = this.runtimeOf(state);
+    return {
+      container,
+      containerId,
+      podIP: runtime.sandboxes[0]?.ips[0],
+      onFallback: (message) =>
+        this.deps.events.event(
+          containerReference(state.pod, container.name),
+          'Warning',
+          'LifecycleHTTPFallback',
+          message,
+        ),
+    };
+  }
+
+  private runtimeOf(state: PodState): PodRuntime {
+    return this.deps.runtime.get(state.identity.uid) ?? { ...state.identity, sandboxes: [], containers: [] };
+  }
+
+  private find(pod: Pod, name: string): { kind: ContainerKind; container: Container } {
+    const entry = findContainer(pod, name);
+    if (entry === undefined) throw new CodedError('Internal', `the pod has no container ${name}`);
+    return entry;
+  }
+}
+
+async function ignoreGone(request: Promise<void>): Promise<void> {
+  try {
+    await request;
+  } catch (error) {
+    if (!hasCode(error, 'NotFound')) throw error;
+  }
+}

@@ -1,0 +1,34 @@
+import type { LinuxResources, Mount } from '../../host/cri/port.ts';
+import type { Container, Pod } from '../../model/pod.ts';
+import type { PodIdentity } from '../identity.ts';
+
+/** What acting on a pod needs from the neighbouring parts of this room; the composition root wires them. */
+export interface PodParts {
+  /** Makes the pod's cgroup; answers the parent to give to CRI. */
+  ensureCgroup(pod: Pod): Promise<string>;
+  removeCgroup(podUid: string): Promise<void>;
+  setUpVolumes(pod: Pod, signal: AbortSignal): Promise<void>;
+  tearDownVolumes(podUid: string): Promise<void>;
+  /** Variables of one container, in order. */
+  environment(
+    pod: Pod,
+    container: Container,
+    podIPs: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly { key: string; value: string }[]>;
+  /** The container's volumes, /etc/hosts and termination log. */
+  mounts(
+    pod: Pod,
+    container: Container,
+    restartCount: number,
+    podIPs: readonly string[],
+    environment: Readonly<Record<string, string>>,
+  ): Promise<readonly Mount[]>;
+  containerResources(pod: Pod, container: Container): LinuxResources;
+  sandboxResources(pod: Pod): { readonly overhead: LinuxResources; readonly resources: LinuxResources };
+  makeLogDirectory(pod: PodIdentity): Promise<void>;
+  removeLogDirectory(pod: PodIdentity): Promise<void>;
+  removeContainerLog(pod: PodIdentity, containerName: string, restartCount: number): Promise<void>;
+  /** Lets go of the ConfigMaps and Secrets that were watched for the pod. */
+  release(podUid: string): void;
+}

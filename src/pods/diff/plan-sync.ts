@@ -1,0 +1,383 @@
+import type { Container } from '../../model/pod.ts';
+import { containersOf, isSidecar, type KindedContainer } from '../container-kinds.ts';
+import { noContainerFacts } from '../facts.ts';
+import { containerHash, identityOf } from '../identity.ts';
+import { type ContainerRecord, isAlive, newestContainer, type SandboxRecord } from '../observe/pod-runtime.ts';
+import { planKill } from './kill.ts';
+import { restartPolicyOf, restartsAfterExit } from './outcome.ts';
+import type { PlanBuilder, PlanInput } from './plan.ts';
+
+/**
+ * The life of a pod, in the order of its steps: 1 host (cgroup, directories, volumes), 2 sandbox, 3 ephemeral
+ * containers, 4 init containers and sidecars one after the other, 5 app containers in order; beside that, containers
+ * that must be restarted are killed, and dead ones that nobody needs any more are removed.
+ */
+export function planSync(builder: PlanBuilder): void {
+  const { input } = builder;
+  setDefaultWaiting(builder);
+  if (input.facts.prepared === undefined) builder.push({ do: 'prepare' });
+  const sandbox = currentSandbox(input);
+  if (sandbox === undefined) {
+    planNewSandbox(builder);
+    return;
+  }
+  killStrays(builder, sandbox);
+  killUnfit(builder, sandbox);
+  removeDead(builder, sandbox);
+  for (const { kind, container } of containersOf(input.pod)) {
+    if (kind === 'ephemeral' && newestContainer(input.runtime, container.name) === undefined) {
+      planStart(builder, container, sandbox);
+    }
+  }
+  if (planInit(builder, sandbox)) planApp(builder, sandbox);
+}
+
+function setDefaultWaiting(builder: PlanBuilder): void {
+  const { pod } = builder.input;
+  const reason = (pod.spec.initContainers ?? []).length > 0 ? 'PodInitializing' : 'ContainerCreating';
+  for (const { container } of containersOf(pod)) builder.waiting.set(container.name, { reason });
+}
+
+// ── sandbox ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The sandbox that the pod can live in: the newest, ready, in the right network, with an address (kubelet PodSandboxChanged). */
+export function currentSandbox({ pod, runtime }: Pick<PlanInput, 'pod' | 'runtime'>): SandboxRecord | undefined {
+  const newest = runtime.sandboxes[0];
+  if (newest === undefined || newest.state !== 'READY') return undefined;
+  const hostNetwork = pod.spec.hostNetwork === true;
+  if (newest.hostNetwork !== hostNetwork) return undefined;
+  return hostNetwork || newest.ips.length > 0 ? newest : undefined;
+}
+
+function planNewSandbox(builder: PlanBuilder): void {
+  const { pod, runtime, facts, node } = builder.input;
+  // Images of the first containers are looked for while the sandbox is made.
+  for (const container of firstContainers(builder.input)) ensureImage(builder, container);
+  for (const record of runtime.containers.filter(isAlive)) {
+    planKill(builder, {
+      record,
+      graceSeconds: pod.spec.terminationGracePeriodSeconds ?? 30,
+      message: `Stopping container ${record.name}: its sandbox is gone`,
+      runPreStop: false,
+      mayStop: true,
+    });
+  }
+  if (runtime.containers.some(isAlive)) return;
+  for (const sandbox of runtime.sandboxes) {
+    if (!facts.stoppedSandboxes.has(sandbox.id)) builder.push({ do: 'stopSandbox', id: sandbox.id });
+  }
+  if (runtime.sandboxes.some((sandbox) => sandbox.state === 'READY' || !facts.stoppedSandboxes.has(sandbox.id))) return;
+  if (facts.prepared === undefined) return;
+  if (!node.networkReady && pod.spec.hostNetwork !== true) return;
+  const attempt = (runtime.sandboxes[0]?.attempt ?? -1) + 1;
+  const ranBefore = attempt > 0 && runtime.containers.length > 0;
+  if (ranBefore && restartPolicyOf(pod) === 'Never') return;
+  builder.push({ do: 'createSandbox', attempt });
+}
+
+function firstContainers({ pod }: PlanInput): Container[] {
+  const inits = pod.spec.initContainers ?? [];
+  return inits[0] === undefined ? pod.spec.containers : [inits[0]];
+}
+
+// ── stopping what must not go on ────────────────────────────────────────────────────────────────────────────────────
+
+/** Containers of older sandboxes, and older sandboxes themselves. */
+function killStrays(builder: PlanBuilder, sandbox: SandboxRecord): void {
+  const { runtime, facts, pod } = builder.input;
+  for (const record of runtime.containers) {
+    if (record.sandboxId === sandbox.id || !isAlive(record)) continue;
+    planKill(builder, {
+      record,
+      graceSeconds: pod.spec.terminationGracePeriodSeconds ?? 30,
+      message: `Stopping container ${record.name}: it belongs to an older sandbox`,
+      runPreStop: false,
+      mayStop: true,
+    });
+  }
+  for (const old of runtime.sandboxes) {
+    if (old.id === sandbox.id || facts.stoppedSandboxes.has(old.id)) continue;
+    if (runtime.containers.some((record) => record.sandboxId === old.id && isAlive(record))) continue;
+    builder.push({ do: 'stopSandbox', id: old.id });
+  }
+}
+
+/** Running containers that failed a probe or whose definition changed. */
+function killUnfit(builder: PlanBuilder, sandbox: SandboxRecord): void {
+  const { pod, runtime, facts } = builder.input;
+  for (const { kind, container } of containersOf(pod)) {
+    if (kind === 'ephemeral') continue;
+    const record = newestContainer(runtime, container.name, sandbox.id);
+    if (record === undefined || !isAlive(record)) continue;
+    const verdict = facts.kills.has(record.id)
+      ? { message: '', grace: undefined }
+      : unfit(builder.input, container, record);
+    if (verdict === undefined) continue;
+    planKill(builder, {
+      record,
+      graceSeconds: Math.max(
+        1,
+        verdict.grace ?? killGrace(builder, record, pod.spec.terminationGracePeriodSeconds ?? 30),
+      ),
+      message: verdict.message,
+      runPreStop: true,
+      mayStop: true,
+    });
+  }
+}
+
+// A kill under way keeps the grace that it was begun with (a probe may have brought its own).
+function killGrace(builder: PlanBuilder, record: ContainerRecord, fallback: number): number {
+  const kill = builder.input.facts.kills.get(record.id);
+  return kill === undefined ? fallback : (kill.deadline - kill.since) / 1000;
+}
+
+function unfit(
+  { probe }: PlanInput,
+  container: Container,
+  record: ContainerRecord,
+): { message: string; grace: number | undefined } | undefined {
+  const { name } = container;
+  if (record.state === 'UNKNOWN') {
+    return { message: `Container ${name} is in unknown state, try killing it before restart`, grace: undefined };
+  }
+  if (record.hash !== '' && record.hash !== containerHash(container)) {
+    return { message: `Container ${name} definition changed, will be restarted`, grace: undefined };
+  }
+  if (record.state !== 'RUNNING') return undefined;
+  if (probe(record.id, 'liveness') === 'failure') {
+    return {
+      message: `Container ${name} failed liveness probe, will be restarted`,
+      grace: container.livenessProbe?.terminationGracePeriodSeconds,
+    };
+  }
+  if (probe(record.id, 'startup') === 'failure') {
+    return {
+      message: `Container ${name} failed startup probe, will be restarted`,
+      grace: container.startupProbe?.terminationGracePeriodSeconds,
+    };
+  }
+  return undefined;
+}
+
+/** Keeps, per name, the newest container and the last dead one before it (lastState and `logs --previous`). */
+function removeDead(builder: PlanBuilder, sandbox: SandboxRecord): void {
+  const { runtime, facts } = builder.input;
+  const kept = new Map<string, number>();
+  const needed = new Set<string>();
+  for (const record of runtime.containers) {
+    const count = kept.get(record.name) ?? 0;
+    kept.set(record.name, count + 1);
+    if (count < 2 || isAlive(record)) needed.add(record.sandboxId);
+    else builder.push({ do: 'removeContainer', id: record.id });
+  }
+  for (const old of runtime.sandboxes) {
+    if (old.id === sandbox.id || needed.has(old.id) || !facts.stoppedSandboxes.has(old.id)) continue;
+    builder.push({ do: 'removeSandbox', id: old.id });
+  }
+}
+
+// ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Returns true when the app containers may start. */
+function planInit(builder: PlanBuilder, sandbox: SandboxRecord): boolean {
+  const { pod, runtime } = builder.input;
+  const inits = pod.spec.initContainers ?? [];
+  // Once an app container was made in this sandbox, init containers have done their work, even if they were removed.
+  const initialized = pod.spec.containers.some((c) => newestContainer(runtime, c.name, sandbox.id) !== undefined);
+  const frontier = lastIndex(inits, (container) => newestContainer(runtime, container.name, sandbox.id) !== undefined);
+  for (const [index, container] of inits.entries()) {
+    const record = newestContainer(runtime, container.name, sandbox.id);
+    if (isSidecar(container)) {
+      const up = planSidecar(builder, container, record, sandbox);
+      // A sidecar that had come up before and crashed does not hold those behind it back.
+      if (!up && !initialized && index >= frontier) return false;
+    } else if (!initialized && !initDone(builder, container, record, sandbox)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+function planSidecar(
+  builder: PlanBuilder,
+  container: Container,
+  record: ContainerRecord | undefined,
+  sandbox: SandboxRecord,
+): boolean {
+  if (record?.state === 'RUNNING') return isStarted(builder.input, container, record);
+  planStart(builder, container, sandbox);
+  return false;
+}
+
+/** Runs, has no postStart hook under way, and its startup probe (if any) has succeeded: status.started. */
+export function isStarted(
+  input: Pick<PlanInput, 'facts' | 'probe'>,
+  container: Container,
+  record: ContainerRecord,
+): boolean {
+  if (record.state !== 'RUNNING') return false;
+  if (input.facts.containers.get(container.name)?.postStarting === record.id) return false;
+  return container.startupProbe === undefined || input.probe(record.id, 'startup') === 'success';
+}
+
+function initDone(
+  builder: PlanBuilder,
+  container: Container,
+  record: ContainerRecord | undefined,
+  sandbox: SandboxRecord,
+): boolean {
+  if (record?.state === 'EXITED') {
+    if (record.exitCode === 0) return true;
+    if (!restartsAfterExit(builder.input.pod, container, record.exitCode)) return false;
+  }
+  if (record?.state !== 'RUNNING') planStart(builder, container, sandbox);
+  return false;
+}
+
+function planApp(builder: PlanBuilder, sandbox: SandboxRecord): void {
+  const { pod, runtime } = builder.input;
+  const todo: KindedContainer['container'][] = [];
+  for (const container of pod.spec.containers) {
+    const here = newestContainer(runtime, container.name, sandbox.id);
+    const newest = here ?? newestContainer(runtime, container.name);
+    if (here !== undefined && (here.state === 'RUNNING' || here.state === 'UNKNOWN')) continue;
+    if (newest?.state === 'EXITED' && !restartsAfterExit(pod, container, newest.exitCode)) {
+      // In a new sandbox an "Always" or failed container runs again; one that succeeded under OnFailure does not.
+      continue;
+    }
+    todo.push(container);
+  }
+  for (const container of todo) ensureImageUnlessBackingOff(builder, container);
+  for (const container of todo) {
+    // Those behind a container whose image is still being fetched wait for their turn.
+    if (planStart(builder, container, sandbox) === 'under way') return;
+  }
+}
+
+/** 'under way': this container's start (or its image) is being worked on, so the next one waits. */
+function planStart(builder: PlanBuilder, container: Container, sandbox: SandboxRecord): 'under way' | 'held' {
+  const { runtime, facts } = builder.input;
+  const previous = newestContainer(runtime, container.name);
+  const here = previous?.sandboxId === sandbox.id ? previous : undefined;
+  if (here !== undefined && here.state !== 'EXITED' && here.state !== 'CREATED') return 'held';
+  if (facts.running.has('start')) return 'under way';
+  if (here?.state === 'CREATED') {
+    return startNow(builder, container, sandbox, here.imageRef, here.restartCount, here.id);
+  }
+  if (crashBackoff(builder, container, previous)) return 'held';
+  if (showFailure(builder, container)) return 'held';
+  const imageRef = facts.containers.get(container.name)?.imageRef;
+  if (imageRef === undefined) {
+    ensureImage(builder, container);
+    return 'under way';
+  }
+  return startNow(
+    builder,
+    container,
+    sandbox,
+    imageRef,
+    previous === undefined ? 0 : previous.restartCount + 1,
+    undefined,
+  );
+}
+
+function startNow(
+  builder: PlanBuilder,
+  container: Container,
+  sandbox: SandboxRecord,
+  imageRef: string,
+  restartCount: number,
+  createdId: string | undefined,
+): 'under way' | 'held' {
+  if (builder.input.facts.prepared === undefined) return 'under way';
+  const taken = builder.push({
+    do: 'startContainer',
+    container: container.name,
+    sandboxId: sandbox.id,
+    restartCount,
+    imageRef,
+    createdId,
+  });
+  return taken ? 'under way' : 'held';
+}
+
+function ensureImageUnlessBackingOff(builder: PlanBuilder, container: Container): void {
+  const previous = newestContainer(builder.input.runtime, container.name);
+  if (previous?.state === 'CREATED' || crashBackoff(builder, container, previous)) return;
+  ensureImage(builder, container);
+}
+
+function ensureImage(builder: PlanBuilder, container: Container): void {
+  const facts = builder.input.facts.containers.get(container.name) ?? noContainerFacts;
+  if (facts.imageRef !== undefined) return;
+  if (showFailure(builder, container)) return;
+  builder.push({ do: 'ensureImage', container: container.name });
+}
+
+/** Puts the last failure of this container's image or start into `waiting`; true while it is too early to try again. */
+function showFailure(builder: PlanBuilder, container: Container): boolean {
+  const { facts, now } = builder.input;
+  for (const key of [`image/${container.name}`, `start/${container.name}`]) {
+    const failure = facts.failures.get(key);
+    if (failure === undefined) continue;
+    const due = failure.backoff.failedAt + failure.backoff.delayMs;
+    builder.waiting.set(
+      container.name,
+      waitingFor(failure.reason, failure.message, container, now - failure.backoff.failedAt),
+    );
+    if (due > now) {
+      builder.lookAgainAt(due);
+      if (failure.reason === 'ErrImagePull')
+        builder.lookAgainAt(Math.max(now + 1, failure.backoff.failedAt + PULL_ERROR_SHOWN_MS));
+      return true;
+    }
+  }
+  return false;
+}
+
+/** ErrImagePull stands for this long before the status says that deckhand is backing off. */
+const PULL_ERROR_SHOWN_MS = 1000;
+
+function waitingFor(
+  reason: string,
+  message: string,
+  container: Container,
+  ageMs: number,
+): { reason: string; message: string } {
+  if (reason !== 'ErrImagePull' || ageMs < PULL_ERROR_SHOWN_MS) return { reason, message };
+  return { reason: 'ImagePullBackOff', message: `Back-off pulling image "${container.image ?? ''}": ${message}` };
+}
+
+/** True while a container that has exited waits for its restart. */
+function crashBackoff(builder: PlanBuilder, container: Container, previous: ContainerRecord | undefined): boolean {
+  const { facts, now, pod, maxCrashBackoffMs } = builder.input;
+  if (previous?.state !== 'EXITED') return false;
+  const entry = facts.containers.get(container.name)?.crash;
+  if (entry === undefined) return false;
+  // Back-off counts from the exit; a container that ran long enough since the last count starts over.
+  if (previous.finishedAt - entry.failedAt > 2 * maxCrashBackoffMs) return false;
+  const due = previous.finishedAt + entry.delayMs;
+  if (due <= now) return false;
+  const { name, namespace, uid } = identityOf(pod);
+  builder.waiting.set(container.name, {
+    reason: 'CrashLoopBackOff',
+    message: `back-off ${goSeconds(entry.delayMs)} restarting failed container=${container.name} pod=${name}_${namespace}(${uid})`,
+  });
+  builder.lookAgainAt(due);
+  return true;
+}
+
+/** A duration as Go prints it: 10s, 1m20s, 5m0s. */
+function goSeconds(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
+}
+
+function lastIndex<T>(items: readonly T[], matches: (item: T) => boolean): number {
+  for (let index = items.length - 1; index >= 0; index--) {
+    const item = items[index];
+    if (item !== undefined && matches(item)) return index;
+  }
+  return -1;
+}

@@ -1,0 +1,72 @@
+import { containersOf } from '../container-kinds.ts';
+import { isAlive } from '../observe/pod-runtime.ts';
+import { planKill } from './kill.ts';
+import type { Plan, PlanBuilder, PlanInput } from './plan.ts';
+
+/** Steps of a pod's start that are cut off when it must end; nothing is taken down before they have let go. */
+const STARTING = ['prepare', 'createSandbox', 'start'];
+
+/**
+ * The end of a pod, in the reverse order of its start:
+ * 1 containers (app and init, then sidecars from the last to the first), 2 sandboxes and volumes, 3 cgroup, and for a
+ * deleted pod 4 the API object, 5 dead containers and sandboxes, 6 logs and directories.
+ */
+export function planTermination(builder: PlanBuilder): Plan['mode'] {
+  const { input } = builder;
+  const { facts, runtime } = input;
+  killInOrder(builder);
+  if (runtime.containers.some(isAlive) || STARTING.some((key) => facts.running.has(key))) return 'terminating';
+
+  for (const sandbox of runtime.sandboxes) {
+    if (!facts.stoppedSandboxes.has(sandbox.id)) builder.push({ do: 'stopSandbox', id: sandbox.id });
+  }
+  if (!facts.volumesGone) builder.push({ do: 'unmountVolumes' });
+  if (runtime.sandboxes.some((sandbox) => sandbox.state === 'READY' || !facts.stoppedSandboxes.has(sandbox.id))) {
+    return 'terminating';
+  }
+  if (!facts.cgroupGone) builder.push({ do: 'removeCgroup' });
+  if (!facts.volumesGone || !facts.cgroupGone) return 'terminating';
+
+  if (input.intent === 'run') return 'terminated';
+  if (input.intent === 'delete' && !facts.finalized) builder.push({ do: 'finalize' });
+  for (const sandbox of runtime.sandboxes) builder.push({ do: 'removeSandbox', id: sandbox.id });
+  for (const container of runtime.containers) {
+    if (!runtime.sandboxes.some((sandbox) => sandbox.id === container.sandboxId)) {
+      builder.push({ do: 'removeContainer', id: container.id });
+    }
+  }
+  if (runtime.sandboxes.length === 0 && runtime.containers.length === 0 && !facts.cleanedUp) {
+    builder.push({ do: 'cleanUp' });
+  }
+  return 'terminated';
+}
+
+function killInOrder(builder: PlanBuilder): void {
+  const { pod, runtime } = builder.input;
+  const sidecars = containersOf(pod)
+    .filter((entry) => entry.kind === 'sidecar')
+    .map((entry) => entry.container.name);
+  const graceSeconds = terminationGrace(builder.input);
+  const alive = runtime.containers.filter(isAlive);
+  for (const record of alive) {
+    const position = sidecars.indexOf(record.name);
+    // Sidecars go last, the last one first; they wait for their turn inside the one shared grace period (KEP-753).
+    const mayStop =
+      position === -1 ||
+      !alive.some((other) => !sidecars.includes(other.name) || sidecars.indexOf(other.name) > position);
+    planKill(builder, {
+      record,
+      graceSeconds,
+      message: `Stopping container ${record.name}`,
+      runPreStop: true,
+      mayStop,
+    });
+  }
+}
+
+/** Seconds; at least 1 (kubelet pod_workers.go calculateEffectiveGracePeriod). */
+export function terminationGrace({ pod, intent, facts }: PlanInput): number {
+  const fromSpec = pod.spec.terminationGracePeriodSeconds ?? 30;
+  if (intent !== 'run') return Math.max(1, pod.metadata.deletionGracePeriodSeconds ?? fromSpec);
+  return Math.max(1, facts.end?.graceSeconds ?? fromSpec);
+}

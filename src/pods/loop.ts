@@ -1,0 +1,340 @@
+import type { EventRecorder, PodStatusWriter, View } from '../cluster/port.ts';
+import type { BackoffOptions } from '../kit/backoff.ts';
+import type { Clock } from '../kit/clock.ts';
+import { CodedError, messageOf } from '../kit/errors.ts';
+import { KeyedQueue, type RunResult } from '../kit/keyed-queue.ts';
+import type { Logger } from '../kit/log.ts';
+import { keyOf } from '../model/meta.ts';
+import type { Pod, QOSClass } from '../model/pod.ts';
+import type { StepExecutor } from './act/executors.ts';
+import { containerReference } from './act/references.ts';
+import type { Plan, PlanInput } from './diff/plan.ts';
+import { planPod } from './diff/plan-pod.ts';
+import { failureKey, runKey, type Step } from './diff/step.ts';
+import { identityOf, podText } from './identity.ts';
+import { nothingRuns } from './observe/pod-runtime.ts';
+import type { RuntimeCache } from './observe/runtime-cache.ts';
+import type { RuntimeHealth } from './observe/runtime-health.ts';
+import { orphanPod } from './orphan-pod.ts';
+import { PodState } from './pod-state.ts';
+import { probeTargets } from './probe-targets.ts';
+import type { ProbeManager } from './probes/port.ts';
+import { podStatus } from './status/pod-status.ts';
+import { StepError } from './step-error.ts';
+
+export interface PodLoopOptions {
+  readonly maxCrashBackoffMs: number;
+  /** Each pod is looked at again at least this often (kubelet syncFrequency, 60,000 ms). */
+  readonly resyncMs: number;
+}
+
+export interface PodLoopDeps {
+  /** The pods bound to this node. */
+  readonly pods: View<Pod>;
+  readonly runtime: RuntimeCache;
+  readonly health: RuntimeHealth;
+  readonly executor: StepExecutor;
+  readonly probes: ProbeManager;
+  readonly statuses: PodStatusWriter;
+  readonly events: EventRecorder;
+  readonly refreshVolumes: (pod: Pod) => Promise<{ readonly againAtMs?: number }>;
+  readonly qosOf: (pod: Pod) => QOSClass;
+  readonly hostIPs: () => readonly string[];
+  readonly runtimeName: () => string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const QUICK: BackoffOptions = { baseMs: 500, maxMs: 10_000, resetAfterMs: 60_000 };
+const IMAGE: BackoffOptions = { baseMs: 10_000, maxMs: 300_000 };
+
+/** Steps that start a pod; they are cut off when it must end. */
+const STARTING: ReadonlySet<Step['do']> = new Set(['prepare', 'createSandbox', 'ensureImage', 'startContainer']);
+
+/**
+ * Brings each pod to what is wanted of it: observe, diff, act. One run per pod at a time, pods never wait for each
+ * other: a run only starts steps and returns; each step's end makes the pod run again.
+ */
+export class PodLoop {
+  private readonly options: PodLoopOptions;
+  private readonly deps: PodLoopDeps;
+  private readonly states = new Map<string, PodState>();
+  private readonly queue: KeyedQueue;
+  private readonly underWay = new Set<Promise<void>>();
+  private closing = false;
+  private startedAt = 0;
+
+  constructor(options: PodLoopOptions, deps: PodLoopDeps) {
+    this.options = options;
+    this.deps = deps;
+    this.queue = new KeyedQueue(deps.clock, (uid) => this.runPod(uid), {
+      maxIntervalMs: options.resyncMs,
+      retry: { baseMs: 100, maxMs: 10_000 },
+      onError: (uid, error) =>
+        deps.log.error({ uid, error: messageOf(error), stack: stackOf(error) }, 'pod run failed'),
+    });
+  }
+
+  /** Waits for the caches, adopts what runs, then follows changes until aborted; leaves all containers running. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { pods, runtime, probes, health } = this.deps;
+    await Promise.all([pods.whenSynced(signal), runtime.whenListed()]);
+    if (signal.aborted) return;
+    this.startedAt = this.deps.clock.now();
+    const stops = [
+      pods.subscribe(({ previous, current }) => {
+        for (const pod of [previous, current]) if (pod?.metadata.uid !== undefined) this.request(pod.metadata.uid);
+      }),
+      runtime.subscribe((uid) => this.request(uid)),
+      probes.subscribe(({ podUid }) => this.request(podUid)),
+      health.subscribe(() => {
+        for (const uid of this.states.keys()) this.request(uid);
+      }),
+    ];
+    for (const pod of pods.values()) if (pod.metadata.uid !== undefined) this.request(pod.metadata.uid);
+    for (const uid of runtime.uids()) this.request(uid);
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    this.closing = true;
+    for (const stop of stops) stop();
+    await this.queue.close();
+  }
+
+  /** Asks for a run of one pod. */
+  request(uid: string): void {
+    if (!this.closing) this.queue.request(uid);
+  }
+
+  /** An object that these pods use has changed: rewrite their volumes and try at once what failed for lack of it. */
+  objectChanged(uids: Iterable<string>): void {
+    for (const uid of uids) {
+      const state = this.states.get(uid);
+      if (state === undefined) continue;
+      state.volumesStale = true;
+      state.retryNow();
+      this.request(uid);
+    }
+  }
+
+  /** UIDs that this loop still has to do with; what belongs to others on the host is left over. */
+  knownUids(): ReadonlySet<string> {
+    return new Set([...this.states.keys(), ...this.deps.runtime.uids()]);
+  }
+
+  get size(): number {
+    return this.states.size;
+  }
+
+  private runPod(uid: string): RunResult {
+    const state = this.stateOf(uid);
+    if (state === undefined) {
+      this.queue.forget(uid);
+      return undefined;
+    }
+    const input = this.observe(state);
+    const plan = planPod(input);
+    if (plan.mode !== 'sync' && !state.starting.signal.aborted) {
+      state.starting.abort(new CodedError('Aborted', 'the pod is being ended'));
+    }
+    this.report(state, input, plan);
+    this.runProbes(state, input, plan);
+    for (const step of plan.steps) this.start(step, state);
+    this.freshenVolumes(state, plan);
+    if (this.isDone(state, plan)) {
+      this.forget(state);
+      return undefined;
+    }
+    const now = this.deps.clock.now();
+    const times = [plan.againAt, state.volumesAgainAt].filter((time) => time !== undefined);
+    return times.length === 0 ? undefined : { againInMs: Math.max(1, Math.min(...times) - now) };
+  }
+
+  // ── observe ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private stateOf(uid: string): PodState | undefined {
+    const { pods, runtime, clock } = this.deps;
+    let state = this.states.get(uid);
+    const known = state === undefined ? this.findInView(uid) : pods.get(keyOf(state.pod));
+    const pod = known?.metadata.uid === uid ? known : undefined;
+    if (state === undefined) {
+      const observed = runtime.get(uid);
+      if (pod === undefined && observed === undefined) return undefined;
+      const object = pod ?? (observed === undefined ? undefined : orphanPod(observed));
+      if (object === undefined) return undefined;
+      state = new PodState(object, pod === undefined ? 'gone' : 'run', clock.now());
+      this.states.set(uid, state);
+    }
+    if (pod !== undefined) state.adopt(pod);
+    state.intent = pod === undefined ? 'gone' : pod.metadata.deletionTimestamp === undefined ? 'run' : 'delete';
+    return state;
+  }
+
+  private findInView(uid: string): Pod | undefined {
+    for (const pod of this.deps.pods.values()) if (pod.metadata.uid === uid) return pod;
+    return undefined;
+  }
+
+  private observe(state: PodState): PlanInput {
+    const { runtime, probes, health, clock } = this.deps;
+    const { uid, namespace, name } = state.identity;
+    return {
+      pod: state.pod,
+      intent: state.intent,
+      runtime: runtime.get(uid) ?? nothingRuns(uid, namespace, name),
+      facts: state,
+      probe: (containerId, kind) => probes.result(containerId, kind),
+      node: { networkReady: health.state.networkReady, networkMessage: health.state.message },
+      maxCrashBackoffMs: this.options.maxCrashBackoffMs,
+      now: clock.now(),
+    };
+  }
+
+  // ── report ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private report(state: PodState, input: PlanInput, plan: Plan): void {
+    if (state.intent === 'gone') return;
+    this.reportBackoff(state, plan);
+    const { statuses, hostIPs, qosOf, runtimeName } = this.deps;
+    const status = podStatus({
+      input,
+      plan,
+      hostIPs: hostIPs(),
+      qosClass: qosOf(state.pod),
+      runtimeName: runtimeName(),
+    });
+    const text = JSON.stringify(status);
+    if (text === state.lastStatusText) return;
+    state.lastStatusText = text;
+    state.lastStatus = status;
+    statuses.set(state.identity, status);
+  }
+
+  private reportBackoff(state: PodState, plan: Plan): void {
+    for (const [name, { reason }] of plan.waiting) {
+      if (state.backoffShown.get(name) === reason) continue;
+      state.backoffShown.set(name, reason);
+      const about = containerReference(state.pod, name);
+      const { name: podName, namespace, uid } = state.identity;
+      if (reason === 'CrashLoopBackOff') {
+        const message = `Back-off restarting failed container ${name} in pod ${podName}_${namespace}(${uid})`;
+        this.deps.events.event(about, 'Warning', 'BackOff', message);
+      } else if (reason === 'ImagePullBackOff') {
+        const image = [...state.pod.spec.containers, ...(state.pod.spec.initContainers ?? [])].find(
+          (container) => container.name === name,
+        )?.image;
+        this.deps.events.event(about, 'Normal', 'BackOff', `Back-off pulling image "${image ?? ''}"`);
+      }
+    }
+  }
+
+  private runProbes(state: PodState, input: PlanInput, plan: Plan): void {
+    if (plan.mode === 'terminated' || state.intent === 'gone') this.deps.probes.remove(state.identity.uid);
+    else this.deps.probes.set(state.identity.uid, probeTargets(state, input, plan));
+  }
+
+  // ── act ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private start(step: Step, state: PodState): void {
+    const key = runKey(step);
+    state.running.add(key);
+    let result: Promise<void> | void;
+    try {
+      result = this.deps.executor.execute(step, state);
+    } catch (error) {
+      result = Promise.reject(error);
+    }
+    const ended = Promise.resolve(result)
+      .then(() => state.stepSucceeded(failureKey(step)))
+      .catch((error: unknown) => this.stepFailed(step, state, error))
+      .finally(() => {
+        state.running.delete(key);
+        this.underWay.delete(ended);
+        this.request(state.identity.uid);
+      });
+    this.underWay.add(ended);
+  }
+
+  private stepFailed(step: Step, state: PodState, error: unknown): void {
+    if (STARTING.has(step.do) && state.starting.signal.aborted) return;
+    const { log, events, clock } = this.deps;
+    const reason = error instanceof StepError ? error.reason : 'FailedSync';
+    const message = messageOf(error);
+    const key = failureKey(step);
+    const first = state.failures.get(key)?.message !== message;
+    state.stepFailed(key, reason, message, clock.now(), step.do === 'ensureImage' ? IMAGE : QUICK);
+    log[first ? 'warn' : 'debug'](
+      {
+        pod: podText(state.identity),
+        step: step.do,
+        ...('container' in step ? { container: step.container } : {}),
+        error: message,
+        ...(error instanceof StepError || error instanceof CodedError ? {} : { stack: stackOf(error) }),
+      },
+      'a step failed',
+    );
+    const container = 'container' in step ? step.container : undefined;
+    const about = containerReference(state.pod, container);
+    switch (step.do) {
+      case 'ensureImage':
+        events.event(about, 'Warning', 'Failed', `Error: ${reason}`);
+        return;
+      case 'startContainer':
+        events.event(about, 'Warning', 'Failed', `Error: ${message}`);
+        return;
+      case 'createSandbox':
+        events.event(about, 'Warning', reason, `Failed to create pod sandbox: ${message}`);
+        return;
+      default:
+        events.event(about, 'Warning', reason, message);
+    }
+  }
+
+  /** Contents of ConfigMaps, Secrets, tokens and the pod's own metadata reach its volumes while it runs. */
+  private freshenVolumes(state: PodState, plan: Plan): void {
+    const { clock, log, refreshVolumes } = this.deps;
+    const due = state.volumesAgainAt !== undefined && state.volumesAgainAt <= clock.now();
+    const wanted = state.volumesStale || due;
+    if (!wanted || plan.mode !== 'sync' || state.prepared === undefined || state.running.has('refreshVolumes')) return;
+    state.volumesStale = false;
+    state.running.add('refreshVolumes');
+    void refreshVolumes(state.pod)
+      .then(
+        ({ againAtMs }) => {
+          state.volumesAgainAt = againAtMs;
+        },
+        (error: unknown) => {
+          log.warn({ pod: podText(state.identity), error: messageOf(error) }, 'volume contents could not be refreshed');
+          this.deps.events.event(containerReference(state.pod), 'Warning', 'FailedMount', messageOf(error));
+          state.volumesAgainAt = clock.now() + 10_000;
+        },
+      )
+      .finally(() => {
+        state.running.delete('refreshVolumes');
+        this.request(state.identity.uid);
+      });
+  }
+
+  private isDone(state: PodState, plan: Plan): boolean {
+    return plan.mode === 'terminated' && state.intent === 'gone' && state.cleanedUp && state.running.size === 0;
+  }
+
+  private forget(state: PodState): void {
+    const { uid } = state.identity;
+    this.states.delete(uid);
+    this.queue.forget(uid);
+    this.deps.probes.remove(uid);
+    this.deps.statuses.forget(uid);
+    this.deps.log.info({ pod: podText(identityOf(state.pod)), uid }, 'pod is gone');
+  }
+
+  /** Milliseconds since this loop began to act; undefined before. */
+  get upMs(): number | undefined {
+    return this.startedAt === 0 ? undefined : this.deps.clock.now() - this.startedAt;
+  }
+}
+
+function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack : undefined;
+}

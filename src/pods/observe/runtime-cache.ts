@@ -1,0 +1,297 @@
+import type { Container, ContainerStatus, CriRuntime, Labels, PodSandbox, RuntimeEvent } from '../../host/cri/port.ts';
+import type { Clock } from '../../kit/clock.ts';
+import { Emitter, type Unsubscribe } from '../../kit/emitter.ts';
+import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import { label, type PodIdentity } from '../identity.ts';
+import type { PodRuntime } from './pod-runtime.ts';
+import { PodTable } from './pod-table.ts';
+import { containerRecord, sandboxRecord } from './records.ts';
+
+export interface RuntimeCacheOptions {
+  /** Between lists while events do not flow (kubelet's PLEG: 1,000 ms). */
+  readonly relistMs: number;
+  /** Between lists while they do: the safety net. */
+  readonly relistWithEventsMs: number;
+}
+
+export interface RuntimeCacheDeps {
+  readonly cri: CriRuntime;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The termination message of a container that has ended; '' for none. */
+  readonly finalMessage: (status: ContainerStatus) => Promise<string>;
+}
+
+/** An exit event may come before the CRI plugin has seen the exit itself: ask again after these, in milliseconds. */
+const EXIT_LAG_MS = [2, 5, 10, 20, 50, 100, 250];
+/** Details of so many containers are asked for at once after a list. */
+const DETAIL_CONCURRENCY = 8;
+
+/**
+ * What the runtime runs, by pod: kept fresh by its events and by lists as the safety net. One pod's refresh never waits
+ * for another's. Listeners hear a pod's UID after its record changed.
+ */
+export class RuntimeCache {
+  private readonly table = new PodTable();
+  private readonly emitter: Emitter<string>;
+  private readonly options: RuntimeCacheOptions;
+  private readonly deps: RuntimeCacheDeps;
+  private readonly refreshing = new Map<string, Promise<void>>();
+  private eventsFlow = false;
+  private listWanted: (() => void) | undefined;
+  private lastListAt = Number.NEGATIVE_INFINITY;
+  private listed: { readonly promise: Promise<void>; readonly done: () => void };
+
+  constructor(options: RuntimeCacheOptions, deps: RuntimeCacheDeps) {
+    this.options = options;
+    this.deps = deps;
+    this.emitter = new Emitter((error) => deps.log.error({ error: messageOf(error) }, 'runtime cache listener failed'));
+    let done = (): void => {};
+    const promise = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    this.listed = { promise, done };
+  }
+
+  /** Resolves after the first complete list. */
+  whenListed(): Promise<void> {
+    return this.listed.promise;
+  }
+
+  /** Milliseconds since the last complete list; Infinity before the first. */
+  get staleMs(): number {
+    return this.deps.clock.monotonic() - this.lastListAt;
+  }
+
+  get(uid: string): PodRuntime | undefined {
+    return this.table.snapshot(uid);
+  }
+
+  uids(): string[] {
+    return this.table.uids();
+  }
+
+  subscribe(listener: (uid: string) => void): Unsubscribe {
+    return this.emitter.subscribe(listener);
+  }
+
+  /** Runs until aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.follow(signal), this.listLoop(signal)]);
+  }
+
+  /** Reads one sandbox anew. */
+  async refreshSandbox(pod: PodIdentity, id: string): Promise<void> {
+    const status = await orGone(this.deps.cri.podSandboxStatus(id));
+    if (status === undefined) this.drop(id);
+    else {
+      this.table.putSandbox(pod, sandboxRecord(status));
+      this.emitter.emit(pod.uid);
+    }
+  }
+
+  /** Lists one pod anew: for when a call was cut off and what it left behind is not known. */
+  async refreshPod(pod: PodIdentity): Promise<void> {
+    const { cri } = this.deps;
+    const filter = { labels: { [label.podUid]: pod.uid } };
+    const [sandboxes, containers] = await Promise.all([cri.listPodSandbox(filter), cri.listContainers(filter)]);
+    const seen = new Set([...sandboxes, ...containers].map(({ id }) => id));
+    const known = this.table.ids(pod.uid);
+    for (const id of [...known.containers, ...known.sandboxes]) if (!seen.has(id)) this.drop(id);
+    await Promise.all([
+      ...sandboxes.map((sandbox) => this.refreshSandbox(pod, sandbox.id)),
+      ...containers.map((container) => this.refreshContainer(pod, container.podSandboxId, container.id)),
+    ]);
+  }
+
+  /** Reads one container anew; calls for the same container share one request. */
+  refreshContainer(pod: PodIdentity, sandboxId: string, id: string): Promise<void> {
+    let current = this.refreshing.get(id);
+    if (current === undefined) {
+      current = this.readContainer(pod, sandboxId, id).finally(() => this.refreshing.delete(id));
+      this.refreshing.set(id, current);
+    }
+    return current;
+  }
+
+  drop(id: string): void {
+    const uid = this.table.drop(id);
+    if (uid !== undefined) this.emitter.emit(uid);
+  }
+
+  private async readContainer(pod: PodIdentity, sandboxId: string, id: string): Promise<void> {
+    const status = await orGone(this.deps.cri.containerStatus(id));
+    if (status === undefined) {
+      this.drop(id);
+      return;
+    }
+    const before = this.table.container(id);
+    const ended = status.state === 'EXITED' && before?.state !== 'EXITED';
+    const message = ended ? await this.deps.finalMessage(status).catch(() => '') : (before?.message ?? '');
+    const record = containerRecord(sandboxId, status, message !== '' ? message : status.message);
+    this.table.putContainer(pod, record);
+    this.emitter.emit(pod.uid);
+  }
+
+  // ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private async follow(signal: AbortSignal): Promise<void> {
+    const { cri, log } = this.deps;
+    const outcome = await cri.watchEvents(
+      {
+        onEvent: (event) => {
+          void this.onEvent(event).catch((error) => {
+            log.debug({ id: event.id, error: messageOf(error) }, 'a runtime event could not be followed up; listing');
+            this.listWanted?.();
+          });
+        },
+        onGap: () => {
+          this.eventsFlow = true;
+          this.listWanted?.();
+        },
+      },
+      signal,
+    );
+    this.eventsFlow = false;
+    if (outcome === 'unsupported') log.info({}, 'the runtime has no event stream; relying on lists');
+  }
+
+  private async onEvent(event: RuntimeEvent): Promise<void> {
+    const uid = this.table.ownerOf(event.id);
+    // What this process starts it reads itself; what others start is found by the next list.
+    if (uid === undefined || event.type === 'created' || event.type === 'started') return;
+    const pod = this.table.snapshot(uid);
+    if (pod === undefined) return;
+    const container = this.table.container(event.id);
+    if (container === undefined) {
+      await this.refreshSandbox(pod, event.id);
+      return;
+    }
+    await this.refreshing.get(event.id);
+    await this.refreshContainer(pod, container.sandboxId, event.id);
+    if (event.type !== 'stopped') return;
+    for (const delay of EXIT_LAG_MS) {
+      if (this.table.container(event.id)?.state !== 'RUNNING') return;
+      await this.deps.clock.sleep(delay);
+      await this.refreshContainer(pod, container.sandboxId, event.id);
+    }
+  }
+
+  // ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private async listLoop(signal: AbortSignal): Promise<void> {
+    const { log, clock } = this.deps;
+    let failing = false;
+    while (!signal.aborted) {
+      try {
+        await this.list();
+        if (failing) log.info({}, 'the container runtime answers again');
+        failing = false;
+      } catch (error) {
+        if (!failing) log.warn({ error: messageOf(error) }, 'cannot list what the container runtime runs; retrying');
+        failing = true;
+      }
+      const flows = this.eventsFlow && !failing;
+      await this.pause(flows ? this.options.relistWithEventsMs : this.options.relistMs, clock, signal);
+    }
+  }
+
+  private pause(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        timer.cancel();
+        this.listWanted = undefined;
+        signal.removeEventListener('abort', finish);
+        resolve();
+      };
+      const timer = clock.after(ms, finish);
+      this.listWanted = finish;
+      signal.addEventListener('abort', finish, { once: true });
+      if (signal.aborted) finish();
+    });
+  }
+
+  /** One list of everything, then details of what changed. */
+  private async list(): Promise<void> {
+    const { cri, clock } = this.deps;
+    const mark = this.table.mark();
+    const [sandboxes, containers] = await Promise.all([cri.listPodSandbox(), cri.listContainers()]);
+    const identities = new Map<string, PodIdentity>();
+    const work: (() => Promise<void>)[] = [];
+    const seen = new Set<string>();
+    for (const sandbox of sandboxes) {
+      const pod = identityFrom(sandbox.labels);
+      if (pod === undefined) continue;
+      identities.set(sandbox.id, pod);
+      seen.add(sandbox.id);
+      if (this.table.sandbox(sandbox.id)?.state !== sandbox.state)
+        work.push(() => this.detailSandbox(pod, sandbox, mark));
+    }
+    for (const container of containers) {
+      const pod = identityFrom(container.labels);
+      if (pod === undefined) continue;
+      seen.add(container.id);
+      if (this.table.container(container.id)?.state !== container.state) {
+        work.push(() => this.detailContainer(pod, container, mark));
+      }
+    }
+    this.forgetUnseen(seen, mark);
+    await inBatches(work, DETAIL_CONCURRENCY);
+    this.lastListAt = clock.monotonic();
+    this.listed.done();
+  }
+
+  private forgetUnseen(seen: ReadonlySet<string>, mark: number): void {
+    for (const uid of this.table.uids()) {
+      // Something newer than this list was written meanwhile: the next list will tell.
+      if (this.table.touchedSince(uid, mark)) continue;
+      const { sandboxes, containers } = this.table.ids(uid);
+      for (const id of [...containers, ...sandboxes]) if (!seen.has(id)) this.drop(id);
+    }
+  }
+
+  private async detailSandbox(pod: PodIdentity, sandbox: PodSandbox, mark: number): Promise<void> {
+    if (this.table.touchedSince(pod.uid, mark) && this.table.sandbox(sandbox.id) !== undefined) return;
+    await this.refreshSandbox(pod, sandbox.id);
+  }
+
+  private async detailContainer(pod: PodIdentity, container: Container, mark: number): Promise<void> {
+    if (this.table.touchedSince(pod.uid, mark) && this.table.container(container.id)?.state === 'EXITED') return;
+    await this.refreshContainer(pod, container.podSandboxId, container.id);
+  }
+}
+
+function identityFrom(labels: Labels): PodIdentity | undefined {
+  const uid = labels[label.podUid];
+  const namespace = labels[label.podNamespace];
+  const name = labels[label.podName];
+  return uid === undefined || namespace === undefined || name === undefined ? undefined : { uid, namespace, name };
+}
+
+async function orGone<T>(request: Promise<T>): Promise<T | undefined> {
+  try {
+    return await request;
+  } catch (error) {
+    if (hasCode(error, 'NotFound')) return undefined;
+    throw error;
+  }
+}
+
+/** Runs all; one failure does not keep the others from running, and is thrown at the end. */
+async function inBatches(work: readonly (() => Promise<void>)[], size: number): Promise<void> {
+  const failures: unknown[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let item = work[next++]; item !== undefined; item = work[next++]) {
+      await item().catch((error: unknown) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(size, work.length) }, worker));
+  if (failures.length > 0) {
+    throw new CodedError(
+      'Unavailable',
+      `${failures.length} of ${work.length} statuses could not be read: ${messageOf(failures[0])}`,
+    );
+  }
+}

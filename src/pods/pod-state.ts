@@ -1,0 +1,136 @@
+import type { Image } from '../host/cri/port.ts';
+import { afterFailure, type BackoffEntry, type BackoffOptions } from '../kit/backoff.ts';
+import type { Pod, PodStatus } from '../model/pod.ts';
+import { parseTime } from '../model/time.ts';
+import {
+  type ContainerFacts,
+  type KillFacts,
+  noContainerFacts,
+  type PodEnd,
+  type PodFacts,
+  type StepFailure,
+} from './facts.ts';
+import { identityOf, type PodIdentity } from './identity.ts';
+
+/** First delay of the crash back-off (kubelet: 10 s, doubled per crash). */
+const CRASH_BASE_MS = 10_000;
+
+/** The facts of one pod, and the named transitions that change them. Owned by the pod loop, its one writer. */
+export class PodState implements PodFacts {
+  readonly identity: PodIdentity;
+  readonly startTime: number;
+  readonly running = new Set<string>();
+  prepared: { readonly cgroupParent: string } | undefined;
+  readonly stoppedSandboxes = new Set<string>();
+  volumesGone = false;
+  cgroupGone = false;
+  readonly failures = new Map<string, StepFailure>();
+  readonly containers = new Map<string, ContainerFacts>();
+  readonly kills = new Map<string, KillFacts>();
+  end: PodEnd | undefined;
+  lastStatus: PodStatus | undefined;
+  finalized = false;
+  cleanedUp = false;
+
+  /** The object as seen last; it stays after the API has dropped it. */
+  pod: Pod;
+  intent: 'run' | 'delete' | 'gone';
+  /** Aborts what starts the pod as soon as it must end. */
+  readonly starting = new AbortController();
+  /** Containers whose start this process has seen, as opposed to adopted ones. */
+  readonly startedHere = new Set<string>();
+  /** The images that containers are made from, for their user. */
+  readonly images = new Map<string, Image>();
+  /** Contents of volumes may have changed since they were written. */
+  volumesStale = false;
+  volumesAgainAt: number | undefined;
+  lastStatusText = '';
+  /** The status that the API had when this process met the pod. */
+  readonly adoptedStatus: PodStatus | undefined;
+  /** The waiting reason per container that an event was recorded for last. */
+  readonly backoffShown = new Map<string, string>();
+
+  constructor(pod: Pod, intent: 'run' | 'delete' | 'gone', now: number) {
+    this.identity = identityOf(pod);
+    this.pod = pod;
+    this.intent = intent;
+    this.startTime = parseTime(pod.status?.startTime) ?? now;
+    this.lastStatus = pod.status;
+    this.adoptedStatus = pod.status;
+  }
+
+  /** The API's newer copy of the pod; returns whether anything that volumes or containers are made of changed. */
+  adopt(pod: Pod): void {
+    if (pod === this.pod) return;
+    const before = this.pod;
+    this.pod = pod;
+    if (before.metadata.resourceVersion === pod.metadata.resourceVersion) return;
+    const shown = (of: Pod): string => JSON.stringify([of.metadata.labels, of.metadata.annotations]);
+    if (shown(before) !== shown(pod)) this.volumesStale = true;
+  }
+
+  stepFailed(key: string, reason: string, message: string, now: number, backoff: BackoffOptions): StepFailure {
+    const failure = { reason, message, backoff: afterFailure(this.failures.get(key)?.backoff, now, backoff) };
+    this.failures.set(key, failure);
+    return failure;
+  }
+
+  stepSucceeded(key: string): void {
+    this.failures.delete(key);
+  }
+
+  /** Lets everything that failed be tried at once: something that it waits for has appeared. */
+  retryNow(): void {
+    for (const [key, failure] of this.failures) {
+      this.failures.set(key, { ...failure, backoff: { ...failure.backoff, failedAt: 0 } });
+    }
+  }
+
+  imageReady(container: string, imageRef: string, image: Image | undefined): void {
+    this.change(container, { imageRef });
+    if (image !== undefined) this.images.set(container, image);
+  }
+
+  /** A restart begins: the next one, after another exit, has to wait longer. */
+  restarting(container: string, finishedAt: number, now: number, maxMs: number): void {
+    const previous = this.containers.get(container)?.crash;
+    // Counted from this restart to the next exit: a run that lasts 2 × max starts over (client-go flowcontrol).
+    const expired = previous === undefined || finishedAt - previous.failedAt > 2 * maxMs;
+    const delayMs = expired ? Math.min(CRASH_BASE_MS, maxMs) : Math.min(previous.delayMs * 2, maxMs);
+    const crash: BackoffEntry = { failedAt: now, delayMs };
+    this.change(container, { crash });
+  }
+
+  /** The image was used for a start; the next start asks for it again, as the pull policy wants. */
+  started(container: string, id: string, postStarting: boolean): void {
+    this.startedHere.add(id);
+    this.change(container, { imageRef: undefined, postStarting: postStarting ? id : undefined });
+  }
+
+  postStarted(container: string): void {
+    this.change(container, { postStarting: undefined });
+  }
+
+  killBegun(id: string, now: number, graceSeconds: number, hasHook: boolean): void {
+    this.kills.set(id, {
+      since: now,
+      deadline: now + graceSeconds * 1000,
+      preStopDone: !hasHook,
+      stopSentFor: undefined,
+    });
+  }
+
+  killChanged(id: string, change: Partial<KillFacts>): void {
+    const kill = this.kills.get(id);
+    if (kill !== undefined) this.kills.set(id, { ...kill, ...change });
+  }
+
+  containerGone(id: string): void {
+    this.kills.delete(id);
+    this.startedHere.delete(id);
+  }
+
+  private change(container: string, change: Partial<ContainerFacts>): void {
+    this.containers.set(container, { ...(this.containers.get(container) ?? noContainerFacts), ...change });
+  }
+}

@@ -1,0 +1,101 @@
+import type { ConditionStatus, ContainerStatus, Pod, PodCondition, PodPhase } from '../../model/pod.ts';
+import { rfc3339 } from '../../model/time.ts';
+import { isSidecar } from '../container-kinds.ts';
+import type { Statuses } from './phase.ts';
+
+interface Verdict {
+  readonly type: string;
+  readonly status: ConditionStatus;
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+export interface ConditionsInput {
+  readonly pod: Pod;
+  readonly phase: PodPhase;
+  readonly statuses: Statuses;
+  readonly sandboxReady: boolean;
+  readonly previous: readonly PodCondition[];
+  readonly now: number;
+}
+
+/** The conditions that kubelet owns, in its order; transition times move only when a status changes. */
+export function conditionsOf(input: ConditionsInput): PodCondition[] {
+  const ready = containersReady(input);
+  const scheduled = input.previous.find(({ type }) => type === 'PodScheduled');
+  const verdicts: Verdict[] = [
+    { type: 'PodReadyToStartContainers', status: input.sandboxReady ? 'True' : 'False' },
+    initialized(input),
+    podReady(input, ready),
+    ready,
+    { type: 'PodScheduled', status: scheduled?.status ?? 'True' },
+  ];
+  return verdicts.map((verdict) => withTimes(verdict, input));
+}
+
+function withTimes(verdict: Verdict, { previous, now, pod }: ConditionsInput): PodCondition {
+  const old = previous.find(({ type }) => type === verdict.type);
+  const unchanged = old?.status === verdict.status;
+  return {
+    type: verdict.type,
+    status: verdict.status,
+    ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
+    lastProbeTime: null,
+    lastTransitionTime: (unchanged ? old.lastTransitionTime : undefined) ?? rfc3339(now),
+    ...(verdict.reason === undefined ? {} : { reason: verdict.reason }),
+    ...(verdict.message === undefined ? {} : { message: verdict.message }),
+  };
+}
+
+function initialized({ pod, phase, statuses }: ConditionsInput): Verdict {
+  const type = 'Initialized';
+  if (phase === 'Succeeded') return { type, status: 'True', reason: 'PodCompleted' };
+  const incomplete: string[] = [];
+  // Init containers that were there before a running app container have done their work.
+  const appStarted = statuses.app.some(
+    ({ state, lastState }) => state?.running ?? state?.terminated ?? lastState?.terminated,
+  );
+  for (const container of appStarted ? [] : (pod.spec.initContainers ?? [])) {
+    const status = statuses.init.find(({ name }) => name === container.name);
+    const done = isSidecar(container) ? status?.started === true : status?.ready === true;
+    if (!done) incomplete.push(container.name);
+  }
+  if (incomplete.length === 0) return { type, status: 'True' };
+  return {
+    type,
+    status: 'False',
+    reason: 'ContainersNotInitialized',
+    message: `containers with incomplete status: [${incomplete.join(' ')}]`,
+  };
+}
+
+function containersReady({ pod, phase, statuses }: ConditionsInput): Verdict {
+  const type = 'ContainersReady';
+  if (phase === 'Succeeded') return { type, status: 'False', reason: 'PodCompleted' };
+  if (phase === 'Failed') return { type, status: 'False', reason: 'PodFailed' };
+  const sidecars = (pod.spec.initContainers ?? []).filter(isSidecar).map(({ name }) => name);
+  const counted: ContainerStatus[] = [...statuses.init.filter(({ name }) => sidecars.includes(name)), ...statuses.app];
+  const unready = counted.filter(({ ready }) => !ready).map(({ name }) => name);
+  if (unready.length === 0) return { type, status: 'True' };
+  return {
+    type,
+    status: 'False',
+    reason: 'ContainersNotReady',
+    message: `containers with unready status: [${unready.join(' ')}]`,
+  };
+}
+
+function podReady({ pod, previous }: ConditionsInput, containers: Verdict): Verdict {
+  const type = 'Ready';
+  if (containers.status !== 'True') return { ...containers, type };
+  const conditions = [...(pod.status?.conditions ?? []), ...previous];
+  const missing = (pod.spec.readinessGates ?? []).flatMap(({ conditionType }) => {
+    const gate = conditions.find((condition) => condition.type === conditionType);
+    if (gate === undefined) return [`corresponding condition of pod readiness gate "${conditionType}" does not exist.`];
+    return gate.status === 'True'
+      ? []
+      : [`the status of pod readiness gate "${conditionType}" is not "True", but ${gate.status}`];
+  });
+  if (missing.length === 0) return { type, status: 'True' };
+  return { type, status: 'False', reason: 'ReadinessGatesNotReady', message: missing.join(', ') };
+}

@@ -1,0 +1,215 @@
+import { describe, expect, it } from 'vitest';
+import type { Container, PodStatus } from '../../../src/model/pod.ts';
+import type { PlanInput } from '../../../src/pods/diff/plan.ts';
+import { planPod } from '../../../src/pods/diff/plan-pod.ts';
+import { podStatus } from '../../../src/pods/status/pod-status.ts';
+import { container, exited, facts, input, NOW, pod, record, runtime, sandbox } from './builders.ts';
+
+const a = container('a');
+const b = container('b');
+const init = container('i');
+const side = container('side', { restartPolicy: 'Always' });
+
+function statusOf(more: Partial<PlanInput>): PodStatus {
+  const of = input(more);
+  return podStatus({
+    input: of,
+    plan: planPod(of),
+    hostIPs: ['192.0.2.9'],
+    qosClass: 'BestEffort',
+    runtimeName: 'containerd',
+  });
+}
+
+function conditions(status: PodStatus): Record<string, string> {
+  return Object.fromEntries((status.conditions ?? []).map(({ type, status: value }) => [type, value]));
+}
+
+const crashed = (name: string) =>
+  new Map([[name, { imageRef: undefined, postStarting: undefined, crash: { failedAt: NOW - 5000, delayMs: 20_000 } }]]);
+
+describe('podStatus', () => {
+  it('of a new pod is Pending, its containers ContainerCreating', () => {
+    const status = statusOf({});
+    expect(status.phase).toBe('Pending');
+    expect(status.containerStatuses?.[0]?.state).toEqual({ waiting: { reason: 'ContainerCreating' } });
+    expect(conditions(status)).toEqual({
+      PodReadyToStartContainers: 'False',
+      Initialized: 'True',
+      Ready: 'False',
+      ContainersReady: 'False',
+      PodScheduled: 'True',
+    });
+    expect(status.conditions?.find(({ type }) => type === 'Ready')).toMatchObject({
+      reason: 'ContainersNotReady',
+      message: 'containers with unready status: [a]',
+    });
+    expect(status.hostIP).toBe('192.0.2.9');
+    expect(status.startTime).toBe('2026-01-01T11:59:00Z');
+  });
+
+  it('of a running pod is Running and Ready, with its address', () => {
+    const status = statusOf({ runtime: runtime([sandbox()], [record(a)]) });
+    expect(status.phase).toBe('Running');
+    expect(conditions(status)['Ready']).toBe('True');
+    expect(status.podIPs).toEqual([{ ip: '10.0.0.2' }]);
+    expect(status.containerStatuses?.[0]).toMatchObject({
+      ready: true,
+      started: true,
+      containerID: 'containerd://a-0',
+    });
+  });
+
+  const probed: Container = container('a', { readinessProbe: {} });
+  it.each([
+    ['success', true],
+    ['failure', false],
+    [undefined, false],
+  ] as const)('readiness %s means ready %s', (result, ready) => {
+    const status = statusOf({
+      pod: pod({ containers: [probed] }),
+      runtime: runtime([sandbox()], [record(probed)]),
+      probe: (_id, kind) => (kind === 'readiness' ? result : undefined),
+    });
+    expect(status.containerStatuses?.[0]?.ready).toBe(ready);
+    expect(conditions(status)['Ready']).toBe(ready ? 'True' : 'False');
+    expect(status.phase).toBe('Running');
+  });
+
+  it('a container whose startup probe has not succeeded is neither started nor ready', () => {
+    const starting = container('a', { startupProbe: {} });
+    const status = statusOf({
+      pod: pod({ containers: [starting] }),
+      runtime: runtime([sandbox()], [record(starting)]),
+      probe: () => 'unknown',
+    });
+    expect(status.containerStatuses?.[0]).toMatchObject({ started: false, ready: false });
+  });
+
+  it('a container in its postStart hook is not running yet', () => {
+    const status = statusOf({
+      runtime: runtime([sandbox()], [record(a)]),
+      facts: facts({ containers: new Map([['a', { crash: undefined, imageRef: undefined, postStarting: 'a-0' }]]) }),
+    });
+    expect(status.containerStatuses?.[0]?.state?.waiting?.reason).toBe('ContainerCreating');
+    expect(status.phase).toBe('Pending');
+  });
+
+  it('a crashing container waits in CrashLoopBackOff and keeps its end as lastState', () => {
+    const status = statusOf({
+      runtime: runtime([sandbox()], [exited(a, 3, { restartCount: 2 })]),
+      facts: facts({ containers: crashed('a') }),
+    });
+    const entry = status.containerStatuses?.[0];
+    expect(entry?.state?.waiting?.reason).toBe('CrashLoopBackOff');
+    expect(entry?.lastState?.terminated).toMatchObject({ exitCode: 3, reason: 'Error' });
+    expect(entry?.restartCount).toBe(2);
+    expect(status.phase).toBe('Running');
+  });
+
+  it('a restarted container shows the run before as lastState', () => {
+    const status = statusOf({
+      runtime: runtime([sandbox()], [record(a, { restartCount: 1 }), exited(a, 137, { reason: 'OOMKilled' })]),
+    });
+    expect(status.containerStatuses?.[0]?.lastState?.terminated).toMatchObject({
+      reason: 'OOMKilled',
+      exitCode: 137,
+      containerID: 'containerd://a-0',
+    });
+  });
+
+  it('with init containers everything behind is PodInitializing', () => {
+    const status = statusOf({ pod: pod({ initContainers: [init] }), runtime: runtime([sandbox()], [record(init)]) });
+    expect(status.phase).toBe('Pending');
+    expect(status.containerStatuses?.[0]?.state?.waiting?.reason).toBe('PodInitializing');
+    expect(conditions(status)['Initialized']).toBe('False');
+  });
+
+  it('a sidecar counts for Ready and does not hold the phase of a finished pod', () => {
+    const of = pod({ initContainers: [side], restartPolicy: 'Never' });
+    const running = statusOf({ pod: of, runtime: runtime([sandbox()], [record(side), record(a)]) });
+    expect(conditions(running)['Ready']).toBe('True');
+    const ended = statusOf({
+      pod: of,
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], [exited(side, 0), exited(a, 0)]),
+    });
+    expect(ended.phase).toBe('Succeeded');
+  });
+
+  it.each([
+    [0, 'Succeeded', 'PodCompleted'],
+    [1, 'Failed', 'PodFailed'],
+  ] as const)('Never and exit %s: %s', (code, phase, reason) => {
+    const status = statusOf({
+      pod: pod({ restartPolicy: 'Never' }),
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], [exited(a, code)]),
+    });
+    expect(status.phase).toBe(phase);
+    expect(status.conditions?.find(({ type }) => type === 'Ready')?.reason).toBe(reason);
+    expect(status.containerStatuses?.[0]?.state?.terminated?.exitCode).toBe(code);
+  });
+
+  it('no terminal phase while something still runs', () => {
+    const status = statusOf({
+      pod: pod({ containers: [a, b], restartPolicy: 'Never', activeDeadlineSeconds: 1 }),
+      runtime: runtime([sandbox()], [exited(a, 1), record(b)]),
+      facts: facts({
+        end: { reason: 'DeadlineExceeded', message: 'm', graceSeconds: undefined },
+        lastStatus: { phase: 'Running' },
+      }),
+    });
+    expect(status.phase).toBe('Running');
+  });
+
+  it('a pod ended by its deadline is Failed with that reason', () => {
+    const status = statusOf({
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], [exited(a, 137)]),
+      facts: facts({ end: { reason: 'DeadlineExceeded', message: 'm', graceSeconds: undefined } }),
+    });
+    expect(status).toMatchObject({ phase: 'Failed', reason: 'DeadlineExceeded', message: 'm' });
+  });
+
+  it('a terminal phase and its reason stay', () => {
+    const lastStatus: PodStatus = { phase: 'Failed', reason: 'Evicted', message: 'm' };
+    expect(statusOf({ facts: facts({ lastStatus, volumesGone: true, cgroupGone: true }) })).toMatchObject(lastStatus);
+  });
+
+  it('a container that vanished without a trace is said to be lost', () => {
+    const before = statusOf({ runtime: runtime([sandbox()], [record(a)]) });
+    const status = statusOf({ runtime: runtime([sandbox()]), facts: facts({ lastStatus: before }) });
+    expect(status.containerStatuses?.[0]?.lastState?.terminated).toMatchObject({
+      exitCode: 137,
+      reason: 'ContainerStatusUnknown',
+    });
+  });
+
+  it('transition times move only with the status', () => {
+    const old = '2025-12-31T00:00:00Z';
+    const before: PodStatus = { conditions: [{ type: 'Ready', status: 'True', lastTransitionTime: old }] };
+    const at = (more: Partial<PlanInput>): string | undefined =>
+      statusOf({ facts: facts({ lastStatus: before }), ...more }).conditions?.find(({ type }) => type === 'Ready')
+        ?.lastTransitionTime;
+    expect(at({ runtime: runtime([sandbox()], [record(a)]) })).toBe(old);
+    expect(at({})).toBe('2026-01-01T12:00:00Z');
+  });
+
+  it('readiness gates hold Ready, not ContainersReady', () => {
+    const of = pod({ readinessGates: [{ conditionType: 'x/y' }] });
+    const status = statusOf({ pod: of, runtime: runtime([sandbox()], [record(a)]) });
+    expect(conditions(status)).toMatchObject({ Ready: 'False', ContainersReady: 'True' });
+    const open = { ...of, status: { conditions: [{ type: 'x/y', status: 'True' as const }] } };
+    expect(conditions(statusOf({ pod: open, runtime: runtime([sandbox()], [record(a)]) }))['Ready']).toBe('True');
+  });
+
+  it('in the host network the pod has the addresses of the host', () => {
+    const status = statusOf({
+      pod: pod({ hostNetwork: true }),
+      runtime: runtime([sandbox({ hostNetwork: true, ips: [] })], [record(a)]),
+    });
+    expect(status.podIP).toBe('192.0.2.9');
+  });
+
+  it('observedGeneration follows the pod', () => {
+    expect(statusOf({ pod: pod({}, { generation: 7 }) }).observedGeneration).toBe(7);
+  });
+});
