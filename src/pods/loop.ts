@@ -134,12 +134,13 @@ export class PodLoop {
       return undefined;
     }
     const input = this.observe(state);
+    // Before the plan: adopted containers keep the results that the API has of them.
+    this.runProbes(state, input);
     const plan = planPod(input);
     if (plan.mode !== 'sync' && !state.starting.signal.aborted) {
       state.starting.abort(new CodedError('Aborted', 'the pod is being ended'));
     }
     this.report(state, input, plan);
-    this.runProbes(state, input, plan);
     for (const step of plan.steps) this.start(step, state);
     this.freshenVolumes(state, plan);
     if (this.isDone(state, plan)) {
@@ -229,9 +230,10 @@ export class PodLoop {
     }
   }
 
-  private runProbes(state: PodState, input: PlanInput, plan: Plan): void {
-    if (plan.mode === 'terminated' || state.intent === 'gone') this.deps.probes.remove(state.identity.uid);
-    else this.deps.probes.set(state.identity.uid, probeTargets(state, input, plan));
+  private runProbes(state: PodState, input: PlanInput): void {
+    const targets = state.intent === 'gone' ? [] : probeTargets(state, input);
+    if (targets.length === 0) this.deps.probes.remove(state.identity.uid);
+    else this.deps.probes.set(state.identity.uid, targets);
   }
 
   // ── act ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,12 +1,12 @@
 import type { Container } from '../model/pod.ts';
 import { containersOf } from './container-kinds.ts';
-import type { Plan, PlanInput } from './diff/plan.ts';
+import type { PlanInput } from './diff/plan.ts';
 import { newestContainer } from './observe/pod-runtime.ts';
 import type { PodState } from './pod-state.ts';
 import type { ProbeTarget } from './probes/port.ts';
 
 /** The running containers of a pod whose probes should run now. */
-export function probeTargets(state: PodState, input: PlanInput, plan: Plan): ProbeTarget[] {
+export function probeTargets(state: PodState, input: PlanInput): ProbeTarget[] {
   const { pod, runtime, facts } = input;
   const sandbox = runtime.sandboxes[0];
   if (sandbox === undefined) return [];
@@ -26,7 +26,7 @@ export function probeTargets(state: PodState, input: PlanInput, plan: Plan): Pro
       startedAt: record.startedAt,
       probes,
       adopted: state.startedHere.has(record.id) ? undefined : said(state, container.name, record.id),
-      terminating: plan.mode !== 'sync',
+      terminating: state.intent !== 'run' || facts.end !== undefined,
     });
   }
   return targets;

@@ -11,11 +11,11 @@ import { environmentRecord } from '../environment/resolve-environment.ts';
 import { newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
 import type { RuntimeCache } from '../observe/runtime-cache.ts';
 import type { PodState } from '../pod-state.ts';
+import type { HookRunner, HookTarget } from '../probes/hook-runner.ts';
 import { containerSecurity, type SecurityOptions } from '../security/container-security.ts';
 import { verifyRunAsNonRoot } from '../security/run-as-non-root.ts';
 import { StepError, withReason } from '../step-error.ts';
 import { containerConfig } from './container-config.ts';
-import type { Hooks, HookTarget } from './hooks.ts';
 import type { ImagePuller } from './image-puller.ts';
 import type { PodParts } from './pod-parts.ts';
 import { containerReference } from './references.ts';
@@ -33,7 +33,7 @@ export interface ExecutorDeps {
   readonly runtime: RuntimeCache;
   readonly parts: PodParts;
   readonly images: ImagePuller;
-  readonly hooks: Hooks;
+  readonly hooks: Pick<HookRunner, 'run'>;
   readonly events: EventRecorder;
   readonly statuses: Pick<PodStatusWriter, 'finalize'>;
   /** Resolver configuration of a pod; records its warnings as events itself. */
@@ -253,7 +253,7 @@ export class StepExecutor {
     const handler = container.lifecycle?.postStart;
     if (handler === undefined) return;
     try {
-      await hooks.run(handler, this.hookTarget(state, container, id), Number.POSITIVE_INFINITY, state.starting.signal);
+      await hooks.run(handler, this.hookTarget(state, container, id), state.starting.signal);
     } catch (error) {
       if (state.starting.signal.aborted) throw error;
       const message = `PostStartHook failed: ${messageOf(error)}`;
@@ -288,7 +288,7 @@ export class StepExecutor {
     state.running.add(key);
     const signal = AbortSignal.timeout(Math.max(1, step.graceSeconds) * 1000);
     void this.deps.hooks
-      .run(handler, this.hookTarget(state, entry.container, step.id), step.graceSeconds * 1000, signal)
+      .run(handler, this.hookTarget(state, entry.container, step.id), signal)
       .catch((error: unknown) => {
         const message = `PreStopHook failed: ${messageOf(error)}`;
         events.event(containerReference(state.pod, step.container), 'Warning', 'FailedPreStopHook', message);
@@ -322,19 +322,8 @@ export class StepExecutor {
   }
 
   private hookTarget(state: PodState, container: Container, containerId: string): HookTarget {
-    const runtime = this.runtimeOf(state);
-    return {
-      container,
-      containerId,
-      podIP: runtime.sandboxes[0]?.ips[0],
-      onFallback: (message) =>
-        this.deps.events.event(
-          containerReference(state.pod, container.name),
-          'Warning',
-          'LifecycleHTTPFallback',
-          message,
-        ),
-    };
+    const podIP = this.runtimeOf(state).sandboxes[0]?.ips[0];
+    return { pod: state.pod, container, containerId, podIP };
   }
 
   private runtimeOf(state: PodState): PodRuntime {

@@ -65,7 +65,9 @@ export class HookRunner {
     }
     if (result.exitCode !== 0) {
       const output = outputOf(result.stdout, result.stderr);
-      throw new CodedError('CommandFailed', `${what} exited with ${result.exitCode}: ${output}`, { exitCode: result.exitCode });
+      throw new CodedError('CommandFailed', `${what} exited with ${result.exitCode}: ${output}`, {
+        exitCode: result.exitCode,
+      });
     }
   }
 
@@ -98,7 +100,12 @@ export class HookRunner {
       await this.deps.clock.sleep(seconds * 1000, signal);
     } catch (error) {
       this.sleptShort.inc();
-      throw new CodedError('Aborted', `sleep lifecycle hook of ${name(target)} ended before its ${seconds}s`, {}, error);
+      throw new CodedError(
+        'Aborted',
+        `sleep lifecycle hook of ${name(target)} ended before its ${seconds}s`,
+        {},
+        error,
+      );
     }
   }
 }

@@ -51,7 +51,12 @@ export function actionOf(probe: Probe, container: Container | undefined, podIP: 
     }
     if (probe.grpc !== undefined) {
       const { port, service } = probe.grpc;
-      return { type: 'grpc', host: hostOf(undefined, podIP), port: resolvePort(port, container), service: service ?? '' };
+      return {
+        type: 'grpc',
+        host: hostOf(undefined, podIP),
+        port: resolvePort(port, container),
+        service: service ?? '',
+      };
     }
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
@@ -69,7 +74,11 @@ export interface HttpTarget {
 }
 
 /** Where an httpGet goes: a probe's or a lifecycle hook's. Throws InvalidArgument (port) or Unavailable (no pod IP). */
-export function httpTarget(action: HTTPGetAction, container: Container | undefined, podIP: string | undefined): HttpTarget {
+export function httpTarget(
+  action: HTTPGetAction,
+  container: Container | undefined,
+  podIP: string | undefined,
+): HttpTarget {
   const path = action.path ?? '';
   return {
     scheme: action.scheme?.toLowerCase() === 'https' ? 'https' : 'http',

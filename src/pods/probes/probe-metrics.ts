@@ -12,7 +12,11 @@ export interface ProbeLabels {
 export type ProbeMetricResult = 'successful' | 'failed' | 'unknown';
 
 const RESULTS: readonly ProbeMetricResult[] = ['successful', 'failed', 'unknown'];
-const KIND_NAMES: Readonly<Record<ProbeKind, string>> = { startup: 'Startup', liveness: 'Liveness', readiness: 'Readiness' };
+const KIND_NAMES: Readonly<Record<ProbeKind, string>> = {
+  startup: 'Startup',
+  liveness: 'Liveness',
+  readiness: 'Readiness',
+};
 // The default buckets of Prometheus' client libraries, which kubelet uses here.
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 

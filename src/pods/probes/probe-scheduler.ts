@@ -13,9 +13,18 @@ import type { Container, Pod, Probe } from '../../model/pod.ts';
 import { FairGate } from './fair-gate.ts';
 import type { ProbeKind, ProbeManager, ProbeOutcome, ProbeResult, ProbeTarget } from './port.ts';
 import { actionOf, type ProbeAction, planOf, timeoutSecondsOf } from './probe-action.ts';
-import { type ProbeAttemptDeps, attemptProbe } from './probe-attempt.ts';
+import { attemptProbe, type ProbeAttemptDeps } from './probe-attempt.ts';
 import { kindName, type ProbeLabels, type ProbeMetricResult, ProbeMetrics } from './probe-metrics.ts';
-import { type AttemptResult, attempted, begin, dueAt, type ProbePlan, type ProbeState, terminate, ungate } from './probe-state.ts';
+import {
+  type AttemptResult,
+  attempted,
+  begin,
+  dueAt,
+  type ProbePlan,
+  type ProbeState,
+  terminate,
+  ungate,
+} from './probe-state.ts';
 
 export interface ProbeSchedulerOptions {
   /** How many network probes may be under way at once, over all pods. Default 512. */
@@ -274,7 +283,13 @@ export class ProbeScheduler implements ProbeManager {
       for (let tries = 0; tries < MAX_TRIES && reply === undefined && !probe.gone; tries++) {
         try {
           const { action, container, timeoutSeconds } = probe;
-          reply = await attemptProbe(action, container.containerId, timeoutSeconds, this.attemptDeps, this.closing.signal);
+          reply = await attemptProbe(
+            action,
+            container.containerId,
+            timeoutSeconds,
+            this.attemptDeps,
+            this.closing.signal,
+          );
         } catch (thrown) {
           error = thrown;
         }
@@ -328,7 +343,8 @@ export class ProbeScheduler implements ProbeManager {
       message = `${kind} probe warning: ${reply.output}`;
     } else return `${kind} probe succeeded`;
     this.log.debug({ ...this.fields(probe), eager }, message);
-    if (!eager || reply?.verdict === 'warning') this.deps.events.event(probe.container.about, 'Warning', reason, message);
+    if (!eager || reply?.verdict === 'warning')
+      this.deps.events.event(probe.container.about, 'Warning', reason, message);
     return message;
   }
 

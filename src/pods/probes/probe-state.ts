@@ -52,7 +52,11 @@ export type ProbeState =
   | { readonly name: 'onHold'; readonly settled: 'failure' }
   | { readonly name: 'done'; readonly settled: 'success' };
 
-const INITIAL: Readonly<Record<ProbeKind, ProbeResult>> = { startup: 'unknown', liveness: 'success', readiness: 'failure' };
+const INITIAL: Readonly<Record<ProbeKind, ProbeResult>> = {
+  startup: 'unknown',
+  liveness: 'success',
+  readiness: 'failure',
+};
 const DONE: ProbeState = { name: 'done', settled: 'success' };
 
 export interface BeginFacts {
@@ -84,7 +88,12 @@ export function begin(plan: ProbePlan, facts: BeginFacts): ProbeState {
 export function ungate(plan: ProbePlan, state: ProbeState, startedAt: number, now: number): ProbeState {
   if (state.name !== 'gated') return state;
   if (plan.kind === 'liveness' || state.settled === 'success') {
-    return { name: 'regular', settled: state.settled, dueAt: Math.max(now, startedAt + plan.initialDelayMs), streak: undefined };
+    return {
+      name: 'regular',
+      settled: state.settled,
+      dueAt: Math.max(now, startedAt + plan.initialDelayMs),
+      streak: undefined,
+    };
   }
   // It has started by its own word, so its time as "just started" begins now.
   return fromStart(plan, state.settled, Math.max(startedAt, now - plan.initialDelayMs), now);

@@ -119,7 +119,8 @@ async function holds(files: Files, directory: string, payload: Payload): Promise
 function foldersOf(payload: Payload): string[] {
   const folders = new Set<string>();
   for (const path of payload.keys()) {
-    for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) folders.add(path.slice(0, slash));
+    for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1))
+      folders.add(path.slice(0, slash));
   }
   return [...folders].sort();
 }

@@ -30,7 +30,7 @@ export async function prepareHostPath(files: Files, path: string, type: HostPath
     return;
   }
   if (found === undefined && type === 'FileOrCreate') {
-    await files.write(path, '', 0o644);
+    await files.createFile(path, 0o644);
     return;
   }
   const [kind, words] = wanted;

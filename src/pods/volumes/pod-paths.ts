@@ -59,5 +59,8 @@ export class PodPaths {
 // Names become parts of paths: nothing in them may lead elsewhere.
 function part(what: string, text: string): string {
   if (/^[A-Za-z0-9._-]{1,253}$/.test(text) && text !== '.' && text !== '..') return text;
-  throw new CodedError('InvalidObject', `${what} ${JSON.stringify(text)} must be 1-253 letters, digits, "-", "." or "_"`);
+  throw new CodedError(
+    'InvalidObject',
+    `${what} ${JSON.stringify(text)} must be 1-253 letters, digits, "-", "." or "_"`,
+  );
 }

@@ -1,0 +1,181 @@
+import type { ObjectSource, View } from '../cluster/port.ts';
+import type { ContainerStatus, LinuxResources, Mount } from '../host/cri/port.ts';
+import type { Files } from '../host/files/port.ts';
+import { hasCode } from '../kit/errors.ts';
+import type { KubeObject, ResourceList } from '../model/meta.ts';
+import type { ConfigMap, Secret } from '../model/objects.ts';
+import type { Container, Pod } from '../model/pod.ts';
+import { type ResourceType, resources } from '../model/resource.ts';
+import type { Service } from '../model/service.ts';
+import type { PodParts } from './act/pod-parts.ts';
+import { environmentReferences, type Reference, referencesOf } from './environment/references.ts';
+import { resolveEnvironment, type Variable } from './environment/resolve-environment.ts';
+import { annotation, containerLogPath, identityOf, label, type PodIdentity, podLogDirectory } from './identity.ts';
+import { hostsFileOf, wantsHostsFile } from './network-files/hosts-file.ts';
+import { lastLogLines } from './observe/last-log-lines.ts';
+import { linuxResourcesOf } from './resources/container-resources.ts';
+import type { NodeResourceFacts } from './resources/node-facts.ts';
+import type { PodFiles } from './volumes/pod-files.ts';
+import type { VolumeManager } from './volumes/port.ts';
+
+export interface HostPartsOptions {
+  readonly podLogsDir: string;
+  readonly clusterDomain: string;
+  readonly nodeName: string;
+}
+
+export interface HostPartsDeps {
+  readonly cgroups: { ensure(pod: Pod): Promise<string>; remove(podUid: string): Promise<void> };
+  readonly volumes: VolumeManager;
+  readonly podFiles: PodFiles;
+  readonly files: Files;
+  readonly objects: ObjectSource;
+  readonly services: View<Service>;
+  readonly hostIPs: () => readonly string[];
+  readonly allocatable: () => ResourceList;
+  readonly resourceFacts: () => NodeResourceFacts;
+}
+
+/** The parts of a pod that live on this host: cgroup, volumes, files, and what its containers are told of the world. */
+export class HostParts implements PodParts {
+  private readonly options: HostPartsOptions;
+  private readonly deps: HostPartsDeps;
+
+  constructor(options: HostPartsOptions, deps: HostPartsDeps) {
+    this.options = options;
+    this.deps = deps;
+  }
+
+  ensureCgroup(pod: Pod): Promise<string> {
+    return this.deps.cgroups.ensure(pod);
+  }
+
+  removeCgroup(podUid: string): Promise<void> {
+    return this.deps.cgroups.remove(podUid);
+  }
+
+  setUpVolumes(pod: Pod, signal: AbortSignal): Promise<void> {
+    this.watchObjects(pod);
+    return this.deps.volumes.setUp(pod, signal);
+  }
+
+  tearDownVolumes(podUid: string): Promise<void> {
+    return this.deps.volumes.tearDown(podUid);
+  }
+
+  release(podUid: string): void {
+    this.deps.objects.release(podUid);
+  }
+
+  async environment(
+    pod: Pod,
+    container: Container,
+    podIPs: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly Variable[]> {
+    const { hostIPs, allocatable, services } = this.deps;
+    const references = environmentReferences(container);
+    // Variables of Services that exist before the pod starts are promised; a view without its first list would lack them.
+    await services.whenSynced(signal);
+    const [configMaps, secrets] = await Promise.all([
+      this.fetch<ConfigMap>(resources.configmaps, pod, references.configMaps, signal),
+      this.fetch<Secret>(resources.secrets, pod, references.secrets, signal),
+    ]);
+    return resolveEnvironment(pod, container, {
+      configMaps,
+      secrets,
+      services: services.values(),
+      nodeName: this.options.nodeName,
+      podIPs: pod.spec.hostNetwork === true ? hostIPs() : podIPs,
+      hostIPs: hostIPs(),
+      allocatable: allocatable(),
+    });
+  }
+
+  async mounts(
+    pod: Pod,
+    container: Container,
+    restartCount: number,
+    podIPs: readonly string[],
+    environment: Readonly<Record<string, string>>,
+  ): Promise<readonly Mount[]> {
+    const { volumes, podFiles, files } = this.deps;
+    const mounts = [...(await volumes.mountsFor(pod, container, environment))];
+    const own = (containerPath: string, hostPath: string): Mount => ({
+      containerPath,
+      hostPath,
+      readonly: false,
+      propagation: 'PRIVATE',
+    });
+    if (wantsHostsFile(pod, container, podIPs)) {
+      const hostFile = pod.spec.hostNetwork === true ? (await files.read('/etc/hosts')).toString() : '';
+      const text = hostsFileOf(pod, { podIPs, clusterDomain: this.options.clusterDomain, hostFile });
+      mounts.push(own('/etc/hosts', await podFiles.writeEtcHosts(pod, text)));
+    }
+    const log = await podFiles.makeTerminationLog(pod, container, restartCount);
+    mounts.push(own(container.terminationMessagePath ?? '/dev/termination-log', log));
+    return mounts;
+  }
+
+  containerResources(pod: Pod, container: Container): LinuxResources {
+    return linuxResourcesOf(pod, container, this.deps.resourceFacts());
+  }
+
+  sandboxResources(_pod: Pod): { readonly overhead: LinuxResources; readonly resources: LinuxResources } {
+    return { overhead: {}, resources: {} };
+  }
+
+  async makeLogDirectory(pod: PodIdentity): Promise<void> {
+    await this.deps.files.makeDirectory(podLogDirectory(this.options.podLogsDir, pod), 0o755, 0o755);
+  }
+
+  removeLogDirectory(pod: PodIdentity): Promise<void> {
+    return this.deps.files.removeTree(podLogDirectory(this.options.podLogsDir, pod));
+  }
+
+  removeContainerLog(pod: PodIdentity, containerName: string, restartCount: number): Promise<void> {
+    const directory = podLogDirectory(this.options.podLogsDir, pod);
+    return this.deps.files.remove(`${directory}/${containerLogPath(containerName, restartCount)}`);
+  }
+
+  /**
+   * What a container said last: its termination log, or the end of its log where the policy falls back to that and the
+   * container failed (kubelet container/runtime.go).
+   */
+  async finalMessage(status: ContainerStatus): Promise<string> {
+    const uid = status.labels[label.podUid] ?? '';
+    const name = status.labels[label.containerName] ?? '';
+    const message = await this.deps.podFiles.terminationMessage(uid, name, status.metadata.attempt);
+    const fallsBack = status.annotations[annotation.terminationMessagePolicy] === 'FallbackToLogsOnError';
+    if (message !== '' || !fallsBack || status.exitCode === 0 || status.logPath === '') return message;
+    return lastLogLines(this.deps.files, status.logPath);
+  }
+
+  private watchObjects(pod: Pod): void {
+    const { uid, namespace } = identityOf(pod);
+    const { configMaps, secrets } = referencesOf(pod);
+    for (const { name } of configMaps) this.deps.objects.need(uid, resources.configmaps, namespace, name);
+    for (const { name } of secrets) this.deps.objects.need(uid, resources.secrets, namespace, name);
+  }
+
+  /** Those that exist; what the API cannot tell now throws, so that nothing starts without what it needs. */
+  private async fetch<T extends KubeObject>(
+    type: ResourceType,
+    pod: Pod,
+    references: readonly Reference[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, T>> {
+    const { namespace } = identityOf(pod);
+    const found = new Map<string, T>();
+    await Promise.all(
+      references.map(async ({ name }) => {
+        try {
+          found.set(name, await this.deps.objects.get<T>(type, namespace, name, signal));
+        } catch (error) {
+          if (!hasCode(error, 'NotFound')) throw error;
+        }
+      }),
+    );
+    return found;
+  }
+}

@@ -1,0 +1,26 @@
+import type { Files } from '../../host/files/port.ts';
+
+/** kubelet MaxContainerTerminationMessageLogLength and …LogLines. */
+const MAX_BYTES = 2048;
+const MAX_LINES = 80;
+/** A CRI line carries its time, stream and tag before the text: enough raw bytes for MAX_BYTES of text. */
+const RAW_BYTES = 4 * MAX_BYTES;
+
+/** The end of a container's log: at most 80 lines and 2048 bytes of text; '' when there is none. */
+export async function lastLogLines(files: Pick<Files, 'read'>, path: string): Promise<string> {
+  const raw = await files.read(path, { maxBytes: RAW_BYTES, fromEnd: true }).catch(() => Buffer.alloc(0));
+  const lines = raw.toString('utf8').split('\n');
+  if (raw.length === RAW_BYTES) lines.shift();
+  const text = lines
+    .slice(-MAX_LINES - 1)
+    .map(textOf)
+    .join('');
+  return Buffer.from(text, 'utf8').subarray(-MAX_BYTES).toString('utf8');
+}
+
+/** `TIME stdout|stderr P|F text`: P lines are pieces, F ends a line (CRI logging format). */
+function textOf(line: string): string {
+  const match = /^\S+ (?:stdout|stderr) ([PF])\S* (.*)$/s.exec(line);
+  if (match === null) return '';
+  return match[1] === 'F' ? `${match[2]}\n` : (match[2] ?? '');
+}

@@ -1,0 +1,53 @@
+import type { LinuxResources } from '../../host/cri/port.ts';
+import { quotaFromMilli, sharesFromMilli } from '../../model/cpu.ts';
+import type { ResourceList } from '../../model/meta.ts';
+import type { Container, Pod } from '../../model/pod.ts';
+import { milliValueOf, wholeValueOf } from '../../model/quantity.ts';
+import { kernelPageSize, type NodeResourceFacts } from './node-facts.ts';
+import { oomScoreAdj } from './oom-score.ts';
+
+/** What the runtime is told of one container's resources (kubelet kuberuntime_container_linux.go). */
+export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResourceFacts): LinuxResources {
+  const requests = container.resources?.requests;
+  // Where the container sets no limit of its own, the pod's is the one that programs in it should see.
+  const limits = { ...podLevelLimits(pod), ...nonZero(container.resources?.limits) };
+  const cpuLimit = milliOf(limits, 'cpu');
+  const cpuRequest = requests?.['cpu'] === undefined ? cpuLimit : milliOf(requests, 'cpu');
+  const memoryLimit = wholeOf(limits, 'memory');
+  const unified: Record<string, string> = {};
+  if (node.cgroupVersion === 2 && !node.singleProcessOomKill) unified['memory.oom.group'] = '1';
+  // Swap is for whom the configuration allows it, and LimitedSwap is not offered: nobody.
+  if (node.cgroupVersion === 2 && node.swapAccounting) unified['memory.swap.max'] = '0';
+  const quota = node.cfsQuota ? (quotaFromMilli(cpuLimit, node.cfsPeriodUs) ?? -1) : undefined;
+  return {
+    cpuShares: sharesFromMilli(cpuRequest),
+    ...(quota === undefined ? {} : { cpuQuota: quota, cpuPeriod: node.cfsPeriodUs }),
+    ...(memoryLimit === 0 ? {} : { memoryLimitInBytes: memoryLimit }),
+    ...(memoryLimit !== 0 && node.cgroupVersion === 1 && node.swapAccounting ? { memorySwapLimitInBytes: memoryLimit } : {}),
+    oomScoreAdj: oomScoreAdj(pod, container, node.memoryBytes),
+    hugepageLimits: node.hugepageSizes.map((size) => ({
+      pageSize: kernelPageSize(size),
+      limit: wholeOf(container.resources?.limits, `hugepages-${size}`),
+    })),
+    ...(Object.keys(unified).length === 0 ? {} : { unified }),
+  };
+}
+
+function podLevelLimits(pod: Pod): ResourceList {
+  const { cpu, memory } = pod.spec.resources?.limits ?? {};
+  return { ...(cpu === undefined ? {} : { cpu }), ...(memory === undefined ? {} : { memory }) };
+}
+
+function nonZero(list: ResourceList | undefined): ResourceList {
+  return Object.fromEntries(Object.entries(list ?? {}).filter(([, quantity]) => milliValueOf(quantity) !== 0));
+}
+
+function milliOf(list: ResourceList | undefined, name: string): number {
+  const quantity = list?.[name];
+  return quantity === undefined ? 0 : milliValueOf(quantity);
+}
+
+function wholeOf(list: ResourceList | undefined, name: string): number {
+  const quantity = list?.[name];
+  return quantity === undefined ? 0 : wholeValueOf(quantity);
+}

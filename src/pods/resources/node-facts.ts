@@ -1,0 +1,21 @@
+/** What the resource functions need to know of the node and its configuration. */
+export interface NodeResourceFacts {
+  readonly memoryBytes: number;
+  readonly cgroupVersion: 1 | 2;
+  /** cpuCFSQuota and cpuCFSQuotaPeriod. */
+  readonly cfsQuota: boolean;
+  readonly cfsPeriodUs: number;
+  /** Huge page sizes as Kubernetes writes them ("2Mi"); empty where the hugetlb controller is missing. */
+  readonly hugepageSizes: readonly string[];
+  /** Swap is accounted per cgroup (memory.swap.max, memory.memsw.*). */
+  readonly swapAccounting: boolean;
+  /** singleProcessOOMKill: only one process of a container dies, not all. Always so on cgroup v1. */
+  readonly singleProcessOomKill: boolean;
+  /** podPidsLimit; -1 for none. */
+  readonly podPidsLimit: number;
+}
+
+/** The kernel's name of a huge page size: "2Mi" → "2MB", "1Gi" → "1GB" (mm/hugetlb_cgroup.c). */
+export function kernelPageSize(size: string): string {
+  return size.replace(/i$/, 'B');
+}

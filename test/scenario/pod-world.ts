@@ -1,0 +1,324 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Change, EventRecorder, PodStatusWriter, View } from '../../src/cluster/port.ts';
+import { FakeCri, type FakeCriOptions } from '../../src/host/cri/fake.ts';
+import { FakeProbe } from '../../src/host/probe/fake.ts';
+import { Emitter } from '../../src/kit/emitter.ts';
+import { silent } from '../../src/kit/log.ts';
+import { ManualClock } from '../../src/kit/manual-clock.ts';
+import { Metrics } from '../../src/kit/metrics.ts';
+import { keyOf } from '../../src/model/meta.ts';
+import type { Container, ContainerStatus, Pod, PodSpec, PodStatus } from '../../src/model/pod.ts';
+import { qosClassOf } from '../../src/model/qos.ts';
+import { StepExecutor } from '../../src/pods/act/executors.ts';
+import { ImagePuller } from '../../src/pods/act/image-puller.ts';
+import type { PodParts } from '../../src/pods/act/pod-parts.ts';
+import { containerReference } from '../../src/pods/act/references.ts';
+import { PodLoop } from '../../src/pods/loop.ts';
+import { RuntimeCache } from '../../src/pods/observe/runtime-cache.ts';
+import { RuntimeHealth } from '../../src/pods/observe/runtime-health.ts';
+import { HookRunner } from '../../src/pods/probes/hook-runner.ts';
+import { ProbeScheduler } from '../../src/pods/probes/probe-scheduler.ts';
+import { StepError } from '../../src/pods/step-error.ts';
+
+/** The pods of one node as an API would have them: statuses land in it, finalised pods leave it. */
+class PodsInMemory implements View<Pod>, PodStatusWriter {
+  readonly synced = true;
+  readonly patches: { readonly name: string; readonly status: PodStatus }[] = [];
+  private readonly pods = new Map<string, Pod>();
+  private readonly changes = new Emitter<Change<Pod>>((error) => {
+    throw error;
+  });
+  private version = 0;
+
+  whenSynced(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  get(key: string): Pod | undefined {
+    return this.pods.get(key);
+  }
+
+  values(): IterableIterator<Pod> {
+    return this.pods.values();
+  }
+
+  get size(): number {
+    return this.pods.size;
+  }
+
+  subscribe(listener: (change: Change<Pod>) => void): () => void {
+    return this.changes.subscribe(listener);
+  }
+
+  put(pod: Pod): void {
+    const key = keyOf(pod);
+    const previous = this.pods.get(key);
+    const current = { ...pod, metadata: { ...pod.metadata, resourceVersion: String(++this.version) } };
+    this.pods.set(key, current);
+    this.changes.emit({ key, previous, current });
+  }
+
+  drop(key: string): void {
+    const previous = this.pods.get(key);
+    this.pods.delete(key);
+    if (previous !== undefined) this.changes.emit({ key, previous, current: undefined });
+  }
+
+  set(pod: { namespace: string; name: string; uid: string }, status: PodStatus): void {
+    const stored = this.pods.get(`${pod.namespace}/${pod.name}`);
+    if (stored?.metadata.uid !== pod.uid) return;
+    const terminal = stored.status?.phase === 'Succeeded' || stored.status?.phase === 'Failed';
+    if (terminal && status.phase !== stored.status?.phase) throw new Error(`${pod.name} left its terminal phase`);
+    // As the real writer: what the API has already is not written again.
+    if (isDeepStrictEqual(stored.status, status)) return;
+    this.patches.push({ name: pod.name, status });
+    this.put({ ...stored, status });
+  }
+
+  finalize(pod: { namespace: string; name: string; uid: string }): void {
+    const key = `${pod.namespace}/${pod.name}`;
+    const stored = this.pods.get(key);
+    if (stored?.metadata.uid !== pod.uid) return;
+    if (stored.metadata.deletionTimestamp === undefined)
+      throw new Error(`${pod.name} finalised, but nobody deleted it`);
+    this.drop(key);
+  }
+
+  forget(): void {}
+}
+
+/** What a pod has on the host: refuses to be used before it is made, and to be taken down while containers live. */
+class PartsInMemory implements PodParts {
+  readonly cgroups = new Set<string>();
+  readonly volumes = new Set<string>();
+  readonly logs = new Set<string>();
+  readonly missing = new Set<string>();
+  private readonly cri: FakeCri;
+
+  constructor(cri: FakeCri) {
+    this.cri = cri;
+  }
+
+  async ensureCgroup(pod: Pod): Promise<string> {
+    this.cgroups.add(pod.metadata.uid ?? '');
+    return `/kubepods/pod${pod.metadata.uid}`;
+  }
+
+  async removeCgroup(uid: string): Promise<void> {
+    await this.refuseWhileAlive(uid);
+    this.cgroups.delete(uid);
+  }
+
+  async setUpVolumes(pod: Pod): Promise<void> {
+    for (const volume of pod.spec.volumes ?? []) {
+      if (this.missing.has(volume.name)) throw new StepError('FailedMount', `volume "${volume.name}" is not there`);
+    }
+    this.volumes.add(pod.metadata.uid ?? '');
+  }
+
+  async tearDownVolumes(uid: string): Promise<void> {
+    await this.refuseWhileAlive(uid);
+    this.volumes.delete(uid);
+  }
+
+  async environment(_pod: Pod, container: Container): Promise<{ key: string; value: string }[]> {
+    if (this.missing.has(container.name))
+      throw new StepError('CreateContainerConfigError', `configmap "${container.name}" not found`);
+    return [];
+  }
+
+  async mounts(pod: Pod): Promise<[]> {
+    if (!this.volumes.has(pod.metadata.uid ?? '')) throw new Error('mounts of a pod without volumes');
+    return [];
+  }
+
+  containerResources(): Record<string, never> {
+    return {};
+  }
+
+  sandboxResources(): { overhead: Record<string, never>; resources: Record<string, never> } {
+    return { overhead: {}, resources: {} };
+  }
+
+  async makeLogDirectory(pod: { uid: string }): Promise<void> {
+    this.logs.add(pod.uid);
+  }
+
+  async removeLogDirectory(pod: { uid: string }): Promise<void> {
+    this.logs.delete(pod.uid);
+  }
+
+  async removeContainerLog(): Promise<void> {}
+
+  release(): void {}
+
+  private async refuseWhileAlive(uid: string): Promise<void> {
+    const alive = (await this.cri.listContainers()).filter(
+      ({ labels, state }) => labels['io.kubernetes.pod.uid'] === uid && state === 'RUNNING',
+    );
+    if (alive.length > 0) throw new Error(`taken down under ${alive.length} running containers of ${uid}`);
+  }
+}
+
+export interface RecordedEvent {
+  readonly pod: string;
+  readonly type: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** A node with a fake runtime and network and a real pods room, on a clock that the test moves. */
+export class PodWorld {
+  readonly clock = new ManualClock();
+  readonly cri: FakeCri;
+  readonly network: FakeProbe;
+  readonly pods = new PodsInMemory();
+  readonly parts: PartsInMemory;
+  readonly events: RecordedEvent[] = [];
+  private agent: { stop: AbortController; done: Promise<unknown>; probes: ProbeScheduler } | undefined;
+  private serial = 0;
+
+  constructor(options: FakeCriOptions = {}) {
+    this.cri = new FakeCri(options, { clock: this.clock });
+    this.network = new FakeProbe({ clock: this.clock });
+    this.parts = new PartsInMemory(this.cri);
+  }
+
+  /** Starts an agent that remembers nothing. */
+  async start(): Promise<void> {
+    const { clock, cri, pods } = this;
+    const metrics = new Metrics();
+    const events: EventRecorder = {
+      event: (about, type, reason, message) => {
+        this.events.push({ pod: about.name ?? '', type, reason, message });
+      },
+    };
+    const runtime = new RuntimeCache(
+      { relistMs: 1000, relistWithEventsMs: 5000 },
+      { cri, clock, log: silent, finalMessage: async () => '' },
+    );
+    const health = new RuntimeHealth({ cri, clock, log: silent });
+    const probes = new ProbeScheduler(
+      {},
+      { clock, probes: this.network, runtime: cri, events, metrics, log: silent, random: () => 0.5 },
+    );
+    const executor = new StepExecutor(
+      {
+        podLogsDir: '/var/log/pods',
+        clusterDomain: 'cluster.local',
+        security: { seccompProfileRoot: '/seccomp', seccompDefault: false },
+        maxCrashBackoffMs: 300_000,
+      },
+      {
+        cri,
+        runtime,
+        parts: this.parts,
+        images: new ImagePuller(
+          { maxParallelPulls: 1 },
+          {
+            cri,
+            clock,
+            event: (pod, container, type, reason, message) =>
+              events.event(containerReference(pod, container.name), type, reason, message),
+          },
+        ),
+        hooks: new HookRunner({ runtime: cri, probes: this.network, clock, events, metrics }),
+        events,
+        statuses: pods,
+        dns: () => undefined,
+        runtimeHandler: () => '',
+        clock,
+        log: silent,
+        again: (uid) => loop.request(uid),
+      },
+    );
+    const loop: PodLoop = new PodLoop(
+      { maxCrashBackoffMs: 300_000, resyncMs: 60_000 },
+      {
+        pods,
+        runtime,
+        health,
+        executor,
+        probes,
+        statuses: pods,
+        events,
+        refreshVolumes: async () => ({}),
+        qosOf: qosClassOf,
+        hostIPs: () => ['192.0.2.9'],
+        runtimeName: () => 'containerd',
+        clock,
+        log: silent,
+      },
+    );
+    const stop = new AbortController();
+    const done = Promise.all([runtime.run(stop.signal), health.run(stop.signal), loop.run(stop.signal)]);
+    this.agent = { stop, done, probes };
+    await clock.advance(20);
+  }
+
+  /** The agent is gone from one moment to the next; what runs runs on. */
+  async stop(): Promise<void> {
+    const { agent } = this;
+    this.agent = undefined;
+    agent?.stop.abort();
+    void agent?.probes.close();
+    await this.clock.advance(1);
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.clock.advance(ms);
+  }
+
+  apply(name: string, spec: Partial<PodSpec> = {}): void {
+    for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) {
+      if (container.image !== undefined) this.cri.addImage(container.image);
+    }
+    this.cri.addImage('app:1');
+    this.pods.put({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name, namespace: 'ns', uid: `uid-${name}-${++this.serial}` },
+      spec: { containers: [{ name: 'app', image: 'app:1' }], restartPolicy: 'Always', ...spec },
+    });
+  }
+
+  delete(name: string, graceSeconds = 30): void {
+    const pod = this.pods.get(`ns/${name}`);
+    if (pod === undefined) throw new Error(`no pod ${name}`);
+    this.pods.put({
+      ...pod,
+      metadata: {
+        ...pod.metadata,
+        deletionTimestamp: new Date(this.clock.now()).toISOString(),
+        deletionGracePeriodSeconds: graceSeconds,
+      },
+    });
+  }
+
+  status(name: string): PodStatus | undefined {
+    return this.pods.get(`ns/${name}`)?.status;
+  }
+
+  isReady(name: string): boolean {
+    return this.status(name)?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+  }
+
+  containerStatus(name: string, container = 'app'): ContainerStatus | undefined {
+    const status = this.status(name);
+    return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].find(
+      (entry) => entry.name === container,
+    );
+  }
+
+  reasons(name: string): string[] {
+    return this.events.filter(({ pod }) => pod === name).map(({ reason }) => reason);
+  }
+
+  /** Nothing of any pod is left on the node. */
+  isClean(): boolean {
+    const { sandboxes, containers } = this.cri.counts;
+    return [sandboxes, containers, this.parts.cgroups.size, this.parts.volumes.size, this.parts.logs.size].every(
+      (count) => count === 0,
+    );
+  }
+}
