@@ -29,6 +29,7 @@ export interface PodSpec {
   securityContext?: PodSecurityContext;
   imagePullSecrets?: { name?: string }[];
   hostname?: string;
+  hostnameOverride?: string;
   subdomain?: string;
   setHostnameAsFQDN?: boolean;
   hostAliases?: { ip: string; hostnames?: string[] }[];

@@ -5,13 +5,14 @@ import { CodedError, messageOf } from '../kit/errors.ts';
 import { KeyedQueue, type RunResult } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/log.ts';
 import { keyOf } from '../model/meta.ts';
-import type { Pod, QOSClass } from '../model/pod.ts';
+import type { Pod, PodStatus, QOSClass } from '../model/pod.ts';
 import type { StepExecutor } from './act/executors.ts';
 import { containerReference } from './act/references.ts';
 import type { Plan, PlanInput } from './diff/plan.ts';
 import { planPod } from './diff/plan-pod.ts';
 import { failureKey, runKey, type Step } from './diff/step.ts';
 import { identityOf, podText } from './identity.ts';
+import type { LocalReadiness } from './local-readiness.ts';
 import { nothingRuns } from './observe/pod-runtime.ts';
 import type { RuntimeCache } from './observe/runtime-cache.ts';
 import type { RuntimeHealth } from './observe/runtime-health.ts';
@@ -37,6 +38,7 @@ export interface PodLoopDeps {
   readonly probes: ProbeManager;
   readonly statuses: PodStatusWriter;
   readonly events: EventRecorder;
+  readonly localReadiness: LocalReadiness;
   readonly refreshVolumes: (pod: Pod) => Promise<{ readonly againAtMs?: number }>;
   readonly qosOf: (pod: Pod) => QOSClass;
   readonly hostIPs: () => readonly string[];
@@ -205,11 +207,24 @@ export class PodLoop {
       qosClass: qosOf(state.pod),
       runtimeName: runtimeName(),
     });
+    this.tellReadiness(state, status);
     const text = JSON.stringify(status);
     if (text === state.lastStatusText) return;
     state.lastStatusText = text;
     state.lastStatus = status;
     statuses.set(state.identity, status);
+  }
+
+  /** This node's own Service rules follow a pod at once; in the host's network an address says nothing of one pod. */
+  private tellReadiness(state: PodState, status: PodStatus): void {
+    if (state.pod.spec.hostNetwork === true || status.podIPs === undefined) return;
+    const ready = status.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True');
+    const up = state.intent === 'run' ? 'serving' : 'terminating';
+    this.deps.localReadiness.set(
+      state.identity.uid,
+      status.podIPs.map(({ ip }) => ip),
+      ready === true ? up : 'not-ready',
+    );
   }
 
   private reportBackoff(state: PodState, plan: Plan): void {
@@ -328,6 +343,7 @@ export class PodLoop {
     this.queue.forget(uid);
     this.deps.probes.remove(uid);
     this.deps.statuses.forget(uid);
+    this.deps.localReadiness.drop(uid);
     this.deps.log.info({ pod: podText(identityOf(state.pod)), uid }, 'pod is gone');
   }
 

@@ -59,7 +59,12 @@ export interface Admission {
   /** Fills Kubernetes' defaults (pkg/apis/core/v1/defaults.go and peers) in place of absent fields; returns a copy. */
   defaults<T extends KubeObject>(type: ResourceType, object: T): T;
   /** Rules of meaning (pkg/apis/core/validation); `previous` set on update, with immutability. */
-  validate(type: ResourceType, object: KubeObject, previous: KubeObject | undefined): FieldError[];
+  validate(
+    type: ResourceType,
+    object: KubeObject,
+    previous: KubeObject | undefined,
+    subresource?: string,
+  ): FieldError[];
   /** Names, addresses and ports that the cluster hands out, node binding; throws CodedError when there is none left. */
   allocate(type: ResourceType, object: KubeObject, previous: KubeObject | undefined): KubeObject;
 }

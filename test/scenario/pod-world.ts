@@ -13,6 +13,7 @@ import { StepExecutor } from '../../src/pods/act/executors.ts';
 import { ImagePuller } from '../../src/pods/act/image-puller.ts';
 import type { PodParts } from '../../src/pods/act/pod-parts.ts';
 import { containerReference } from '../../src/pods/act/references.ts';
+import { LocalReadiness } from '../../src/pods/local-readiness.ts';
 import { PodLoop } from '../../src/pods/loop.ts';
 import { RuntimeCache } from '../../src/pods/observe/runtime-cache.ts';
 import { RuntimeHealth } from '../../src/pods/observe/runtime-health.ts';
@@ -242,6 +243,7 @@ export class PodWorld {
         probes,
         statuses: pods,
         events,
+        localReadiness: new LocalReadiness(() => {}),
         refreshVolumes: async () => ({}),
         qosOf: qosClassOf,
         hostIPs: () => ['192.0.2.9'],

@@ -57,8 +57,8 @@ export interface CriRuntime {
   }>;
 
   /**
-   * What happens to containers, as it happens, from the best source that the runtime has: CRI GetContainerEvents
-   * (containerd 1.7), else containerd's own event service (1.6), else none. Reconnects by itself until `signal` aborts.
+   * What happens to containers, as it happens, from the best source that the runtime has: containerd's own event
+   * service, else CRI GetContainerEvents (other runtimes), else none. Reconnects by itself until `signal` aborts.
    * `onEvent` tells which container changed; `onGap` tells that events may have been missed (connected, reconnected),
    * so that the listener lists again. Resolves when aborted; resolves at once with 'unsupported' where there is no source.
    */
@@ -73,11 +73,17 @@ export interface RuntimeEventListener {
 }
 
 export interface RuntimeEvent {
-  readonly type: 'created' | 'started' | 'stopped' | 'deleted';
+  /**
+   * `stopped`: from now on the runtime's answers say so too. `exited` may come first, from a source that is ahead of
+   * them (containerd's own events: 1 ms after the exit, `stopped` some 45 ms after it).
+   */
+  readonly type: 'created' | 'started' | 'exited' | 'stopped' | 'deleted';
   /** A container's or a sandbox's id. */
   readonly id: string;
   /** Only from the CRI's own stream. */
   readonly podUid?: string;
+  /** Only with `exited`. */
+  readonly exitCode?: number;
   readonly atMs: number;
 }
 
@@ -266,6 +272,8 @@ export interface Container {
   readonly metadata: { readonly name: string; readonly attempt: number };
   readonly image: string;
   readonly imageRef: string;
+  /** The image's id on this node, where the runtime tells (containerd 2). */
+  readonly imageId?: string;
   readonly state: ContainerStateName;
   readonly createdAt: number;
   readonly labels: Labels;
@@ -282,6 +290,8 @@ export interface ContainerStatus {
   readonly exitCode: number;
   readonly image: string;
   readonly imageRef: string;
+  /** The image's id on this node, where the runtime tells (containerd 2). */
+  readonly imageId?: string;
   /** The runtime's: Completed, Error, OOMKilled, StartError. */
   readonly reason: string;
   readonly message: string;

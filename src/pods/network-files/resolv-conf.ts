@@ -7,12 +7,9 @@ export interface ResolvConf {
   readonly options: readonly string[];
 }
 
-/** The largest file that kubelet reads, in bytes. */
-export const RESOLV_CONF_BYTES = 10 * 1024 * 1024;
-
 /**
  * Reads resolv.conf as kubelet does (network/dns parseResolvConf): nameserver lines add up, the last search and the last
- * options line win, a search domain's trailing dot goes. Throws InvalidConfig for a nameserver line without an address.
+ * options line win, a search domain's trailing dot goes. kubelet reads at most 10 MiB of the file. Throws InvalidConfig for a nameserver line without an address.
  */
 export function parseResolvConf(text: string): ResolvConf {
   const nameservers: string[] = [];

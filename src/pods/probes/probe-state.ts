@@ -24,10 +24,10 @@ interface Streak {
  * The state of one probe of one container id; a new container starts anew. Times are milliseconds (Clock.monotonic).
  *
  * - `gated`: liveness and readiness wait until the startup probe has succeeded.
- * - `eager`: a container without initialDelaySeconds has just started. It is asked at once and then at growing
- *   intervals, so that it is ready within milliseconds of its port's opening instead of a period later. What succeeds
- *   counts; what fails does not, so that failureThreshold × periodSeconds stays the time it has. (kubelet reaches the
- *   same by running readiness probes at each status change.)
+ * - `eager`: a container without initialDelaySeconds has just started, or was found not ready after a restart of
+ *   deckhand. It is asked at once and then at growing intervals, so that it is ready within milliseconds of its port's
+ *   opening instead of a period later. What succeeds counts; what fails does not, so that failureThreshold ×
+ *   periodSeconds stays the time it has. (kubelet reaches the same by running readiness probes at each status change.)
  * - `regular`: on the grid of periodSeconds, thresholds counted.
  * - `onHold`: liveness or startup has failed; nothing runs until the container is replaced.
  * - `done`: startup has succeeded, or a pod that is being deleted needs no liveness and startup any more.
@@ -65,7 +65,7 @@ export interface BeginFacts {
   readonly startedAt: number;
   /** The container has a startup probe that has not succeeded yet. */
   readonly gated: boolean;
-  /** What was known before this process started; then the first run waits a random part (0..1) of a period. */
+  /** What was known before this process started; then the first run that counts waits a random part (0..1) of a period. */
   readonly adopted: { readonly ready: boolean; readonly started: boolean; readonly jitter: number } | undefined;
   readonly terminating: boolean;
 }
@@ -79,7 +79,12 @@ export function begin(plan: ProbePlan, facts: BeginFacts): ProbeState {
   if (plan.kind !== 'startup' && facts.gated) return { name: 'gated', settled };
   if (adopted !== undefined) {
     const earliest = Math.max(now, facts.startedAt + plan.initialDelayMs);
-    return { name: 'regular', settled, dueAt: earliest + adopted.jitter * plan.periodMs, streak: undefined };
+    const regularAt = earliest + adopted.jitter * plan.periodMs;
+    // A restart must not make a container wait longer for becoming ready than it would have waited anyway.
+    if (settled !== 'success' && earliest <= now) {
+      return { name: 'eager', settled, dueAt: now, stepMs: plan.eagerMs, regularAt };
+    }
+    return { name: 'regular', settled, dueAt: regularAt, streak: undefined };
   }
   return fromStart(plan, settled, facts.startedAt, now);
 }

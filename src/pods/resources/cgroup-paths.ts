@@ -14,7 +14,10 @@ export interface CgroupPaths {
 /** Throws InvalidConfig when the root is no absolute path. */
 export function cgroupPathsBelow(cgroupRoot: string): CgroupPaths {
   if (!cgroupRoot.startsWith('/') || cgroupRoot.split('/').includes('..')) {
-    throw new CodedError('InvalidConfig', `cgroup root is ${JSON.stringify(cgroupRoot)}, needs an absolute path such as /`);
+    throw new CodedError(
+      'InvalidConfig',
+      `cgroup root is ${JSON.stringify(cgroupRoot)}, needs an absolute path such as /`,
+    );
   }
   const parts = cgroupRoot.split('/').filter((part) => part !== '' && part !== '.');
   const root = `/${[...parts, 'kubepods'].join('/')}`;
@@ -28,7 +31,10 @@ export function qosPath(paths: CgroupPaths, qos: QOSClass): string {
 
 export function podCgroupPath(paths: CgroupPaths, qos: QOSClass, uid: string): string {
   if (!/^[A-Za-z0-9-]+$/.test(uid)) {
-    throw new CodedError('InvalidObject', `pod UID ${JSON.stringify(uid)} cannot name a cgroup, needs letters, digits and dashes`);
+    throw new CodedError(
+      'InvalidObject',
+      `pod UID ${JSON.stringify(uid)} cannot name a cgroup, needs letters, digits and dashes`,
+    );
   }
   return `${qosPath(paths, qos)}/${POD_PREFIX}${uid}`;
 }

@@ -23,7 +23,9 @@ export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResou
     cpuShares: sharesFromMilli(cpuRequest),
     ...(quota === undefined ? {} : { cpuQuota: quota, cpuPeriod: node.cfsPeriodUs }),
     ...(memoryLimit === 0 ? {} : { memoryLimitInBytes: memoryLimit }),
-    ...(memoryLimit !== 0 && node.cgroupVersion === 1 && node.swapAccounting ? { memorySwapLimitInBytes: memoryLimit } : {}),
+    ...(memoryLimit !== 0 && node.cgroupVersion === 1 && node.swapAccounting
+      ? { memorySwapLimitInBytes: memoryLimit }
+      : {}),
     oomScoreAdj: oomScoreAdj(pod, container, node.memoryBytes),
     hugepageLimits: node.hugepageSizes.map((size) => ({
       pageSize: kernelPageSize(size),

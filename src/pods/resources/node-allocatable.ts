@@ -31,11 +31,7 @@ export function nodeAllocatable(capacity: ResourceList, reservations: Reservatio
  * Limits of the cgroup of all pods. Hard eviction is left out: the kernel must not kill below the line at which eviction
  * chooses whom to stop. `pids` in capacity becomes the pids limit.
  */
-export function nodeCgroupLimits(
-  capacity: ResourceList,
-  reservations: Reservations,
-  enforce: boolean,
-): CgroupLimits {
+export function nodeCgroupLimits(capacity: ResourceList, reservations: Reservations, enforce: boolean): CgroupLimits {
   const whole = amountsOf(capacity);
   const amounts = enforce ? less(whole, reservedAmounts(whole, reservations, false)) : whole;
   const { cpu, memory, pids } = amounts;
@@ -87,7 +83,8 @@ function less(capacity: Amounts, reserved: Amounts): Amounts {
   const left: Record<string, Nano> = {};
   for (const [name, amount] of Object.entries(capacity)) left[name] = atLeastZero(amount - (reserved[name] ?? 0n));
   for (const [name, amount] of Object.entries(left)) {
-    if (name.startsWith('hugepages-') && left['memory'] !== undefined) left['memory'] = atLeastZero(left['memory'] - amount);
+    if (name.startsWith('hugepages-') && left['memory'] !== undefined)
+      left['memory'] = atLeastZero(left['memory'] - amount);
   }
   return left;
 }

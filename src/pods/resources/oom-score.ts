@@ -25,8 +25,8 @@ export function oomScoreAdj(pod: Pod, container: Container, memoryBytes: number)
   const scoreOf = (request: Nano): number => 1000 - Number((1000n * (request + share)) / capacity);
   let score = scoreOf(memoryOf(container));
   if (isSidecar(container) && init.some(({ name }) => name === container.name)) {
-    const smallest = pod.spec.containers.map(memoryOf).reduce((least, next) => (next < least ? next : least));
-    score = Math.min(score, scoreOf(smallest));
+    // The smallest request has the highest score.
+    score = Math.min(score, Math.max(...pod.spec.containers.map((regular) => scoreOf(memoryOf(regular)))));
   }
   return Math.min(Math.max(score, LOWEST_BURSTABLE), HIGHEST_BURSTABLE);
 }

@@ -55,6 +55,7 @@ export class PodCgroups {
   private raiseOnlyUntil = 0;
   private batch: Timer | undefined;
   private verify: Timer | undefined;
+  private adopted: Timer | undefined;
   private writing: Promise<void> = Promise.resolve();
   private closed = false;
 
@@ -115,7 +116,9 @@ export class PodCgroups {
   async remove(uid: string): Promise<void> {
     const known = this.pods.get(uid);
     this.pods.delete(uid);
-    const candidates = (['Guaranteed', 'Burstable', 'BestEffort'] as const).map((qos) => podCgroupPath(this.paths, qos, uid));
+    const candidates = (['Guaranteed', 'Burstable', 'BestEffort'] as const).map((qos) =>
+      podCgroupPath(this.paths, qos, uid),
+    );
     await tryAll(
       `remove the cgroups of pod ${uid}`,
       candidates.map((path) => () => this.cgroups.remove(path)),
@@ -145,6 +148,7 @@ export class PodCgroups {
     this.closed = true;
     this.batch?.cancel();
     this.verify?.cancel();
+    this.adopted?.cancel();
     await this.writing;
   }
 
@@ -190,7 +194,10 @@ export class PodCgroups {
       this.burstableShares = shares;
     } catch (error) {
       this.burstableShares = undefined;
-      this.log.warn({ path: this.paths.burstable, shares, error: messageOf(error) }, 'cannot set the CPU shares of burstable pods');
+      this.log.warn(
+        { path: this.paths.burstable, shares, error: messageOf(error) },
+        'cannot set the CPU shares of burstable pods',
+      );
       this.scheduleVerify();
     }
   }
@@ -205,7 +212,10 @@ export class PodCgroups {
       }
       if (!(await this.holds(this.paths.burstable, this.burstableShares))) this.burstableShares = undefined;
       if (!(await this.holds(this.paths.besteffort, MIN_SHARES))) {
-        this.log.warn({ path: this.paths.besteffort }, 'somebody changed the CPU shares of best-effort pods; setting them back');
+        this.log.warn(
+          { path: this.paths.besteffort },
+          'somebody changed the CPU shares of best-effort pods; setting them back',
+        );
         await this.cgroups.apply(this.paths.besteffort, { cpuShares: MIN_SHARES });
       }
     } catch (error) {
@@ -226,7 +236,7 @@ export class PodCgroups {
     const { cpuShares, cpuWeight } = await this.cgroups.read(this.paths.burstable);
     const more = (cpuShares ?? 0) > shares || (cpuWeight ?? 0) > weightFromShares(shares);
     // What is held back now is written when the time of adoption is over.
-    if (more) this.clock.after(this.raiseOnlyUntil - this.clock.monotonic() + 1, () => void this.flush());
+    if (more) this.adopted ??= this.clock.after(this.raiseOnlyUntil - this.clock.monotonic(), () => void this.flush());
     return more;
   }
 }

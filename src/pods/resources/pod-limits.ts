@@ -19,7 +19,9 @@ export function podCgroupLimits(pod: Pod, node: NodeResourceFacts): CgroupLimits
     qos !== 'BestEffort' && (qos === 'Guaranteed' || everyContainerLimits(pod, name));
   const quota = limited('cpu') && node.cfsQuota ? quotaFromMilli(milli(limits, 'cpu'), node.cfsPeriodUs) : undefined;
   const memory = limited('memory') ? whole(limits, 'memory') : 0;
-  const hugepages = node.hugepageSizes.map((size) => [kernelPageSize(size), whole(requests, `hugepages-${size}`)] as const);
+  const hugepages = node.hugepageSizes.map(
+    (size) => [kernelPageSize(size), whole(requests, `hugepages-${size}`)] as const,
+  );
   return {
     cpuShares: qos === 'BestEffort' ? MIN_SHARES : sharesFromMilli(milli(requests, 'cpu')),
     cpuQuota: quota ?? -1,

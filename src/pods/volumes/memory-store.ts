@@ -45,7 +45,7 @@ export class MemoryStore {
     const left = await this.files.list(this.directory);
     if (left === undefined || left.length > 0) return;
     this.device = undefined;
-    await this.mounts.unmount(this.directory);
+    await this.mounts.unmount(await this.files.realPath(this.directory));
     await this.files.removeDirectory(this.directory);
   }
 
@@ -54,7 +54,7 @@ export class MemoryStore {
     try {
       const path = await this.files.realPath(this.directory);
       const mounted = (await this.mounts.list(path)).some((entry) => entry.mountPoint === path);
-      if (!mounted) await this.mounts.tmpfs(path, { name: NAME, mode: 0o750 });
+      if (!mounted) await this.mounts.tmpfs(path, { name: NAME, mode: 0o750, restricted: true });
     } catch (error) {
       this.unavailable = true;
       this.log.warn(

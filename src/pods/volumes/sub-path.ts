@@ -2,6 +2,9 @@ import type { FileInfo, Files } from '../../host/files/port.ts';
 import type { Mounts } from '../../host/mount/port.ts';
 import { CodedError } from '../../kit/errors.ts';
 
+// PATH_MAX: no container could name what lies deeper, and a directory is made for each part.
+const PATH_BYTES = 4096;
+
 /**
  * Bind-mounts a place inside a volume to `target` so that what is mounted is what was checked (pkg/volume/util/subpath):
  * symlinks are resolved inside the volume only, the result is walked without following any, and the mount is made from
@@ -18,6 +21,7 @@ export async function bindSubPath(
   const { files, mounts } = host;
   if (subPath.startsWith('/')) throw invalid(subPath, 'must not be an absolute path');
   if (subPath.split('/').includes('..')) throw invalid(subPath, "must not contain '..'");
+  if (Buffer.byteLength(subPath) > PATH_BYTES) throw invalid(subPath, `must be at most ${PATH_BYTES} bytes`);
   await files.answers(`${volumePath}/${subPath}`);
   const root = await files.realPath(volumePath);
   const volume = await files.stat(root);

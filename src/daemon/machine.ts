@@ -1,0 +1,81 @@
+import type { CgroupPort } from '../host/cgroup/port.ts';
+import { openCgroups } from '../host/cgroup/real.ts';
+import type { FilesystemCapacity, MachineFacts, MachinePort } from '../host/machine/port.ts';
+import { RealMachine } from '../host/machine/real.ts';
+import { messageOf } from '../kit/errors.ts';
+import type { ResourceList } from '../model/meta.ts';
+import { nodeCapacity } from '../node/node-status.ts';
+import {
+  checkReservations,
+  nodeAllocatable,
+  nodeCgroupLimits,
+  type Reservations,
+} from '../pods/resources/node-allocatable.ts';
+import type { NodeResourceFacts } from '../pods/resources/node-facts.ts';
+import { PodCgroups } from '../pods/resources/pod-cgroups.ts';
+import type { Foundation } from './foundation.ts';
+
+export interface Machine {
+  readonly port: MachinePort;
+  readonly facts: MachineFacts;
+  readonly cgroups: CgroupPort;
+  readonly podCgroups: PodCgroups;
+  readonly resourceFacts: NodeResourceFacts;
+  readonly allocatable: (capacity: ResourceList) => ResourceList;
+  /** Of the capacity measured at the start. */
+  readonly allocatableNow: ResourceList;
+}
+
+/** Finds out what this machine is and makes the cgroups that pods live in. */
+export async function openMachine(foundation: Foundation): Promise<Machine> {
+  const { config, clock, log, closers } = foundation;
+  const port = new RealMachine({}, { log });
+  const facts = await port.facts();
+  void port.details().then((details) => log.info({ ...details }, 'machine'));
+  const cgroups = await openCgroups({}, { clock });
+  const reservations: Reservations = {
+    kubeReserved: config.reserved.kube,
+    systemReserved: config.reserved.system,
+    evictionHard: config.reserved.evictionHard,
+  };
+  const capacity = nodeCapacity(facts, await filesystem(foundation, port), config.pods);
+  checkReservations(capacity, reservations);
+  const resourceFacts: NodeResourceFacts = {
+    memoryBytes: facts.memoryBytes,
+    cgroupVersion: cgroups.version,
+    cfsQuota: config.cgroups.cpuCFSQuota,
+    cfsPeriodUs: config.cgroups.cpuCFSQuotaPeriodMs * 1000,
+    hugepageSizes: cgroups.controllers.has('hugetlb') ? facts.hugepages.map(({ size }) => size) : [],
+    swapAccounting: false,
+    singleProcessOomKill: cgroups.version === 1,
+    podPidsLimit: config.pods.podPidsLimit,
+  };
+  const podCgroups = new PodCgroups(
+    {
+      cgroupRoot: config.cgroups.root,
+      node: resourceFacts,
+      rootLimits: nodeCgroupLimits(
+        { ...capacity, pids: String(facts.maxPids) },
+        reservations,
+        config.cgroups.enforceNodeAllocatable.includes('pods'),
+      ),
+    },
+    { cgroups, clock, log: log.child({ part: 'cgroups' }) },
+  );
+  await podCgroups.ensureRoot();
+  closers.add('pod cgroups', () => podCgroups.close());
+  const allocatable = (of: ResourceList): ResourceList => nodeAllocatable(of, reservations);
+  return { port, facts, cgroups, podCgroups, resourceFacts, allocatable, allocatableNow: allocatable(capacity) };
+}
+
+async function filesystem({ config, log }: Foundation, port: MachinePort): Promise<FilesystemCapacity | undefined> {
+  try {
+    return await port.filesystem(config.rootDir);
+  } catch (error) {
+    log.warn(
+      { rootDir: config.rootDir, error: messageOf(error) },
+      'the size of the root directory’s file system is not known',
+    );
+    return undefined;
+  }
+}

@@ -1,0 +1,210 @@
+import type { ApiClient, EventRecorder, PodStatusWriter } from '../cluster/port.ts';
+import { TokenRequestSource } from '../cluster/token-request-source.ts';
+import { WatchedObjectSource } from '../cluster/watched-object-source.ts';
+import type { CriRuntime, DNSConfig } from '../host/cri/port.ts';
+import { RealFiles } from '../host/files/real.ts';
+import { RemoteGuard } from '../host/files/remote-guard.ts';
+import { RealMounts } from '../host/mount/real.ts';
+import { RealProbe } from '../host/probe/real.ts';
+import { messageOf } from '../kit/errors.ts';
+import type { Pod } from '../model/pod.ts';
+import { qosClassOf } from '../model/qos.ts';
+import { StepExecutor } from '../pods/act/executors.ts';
+import { ImagePuller } from '../pods/act/image-puller.ts';
+import { containerReference } from '../pods/act/references.ts';
+import { HostParts } from '../pods/host-parts.ts';
+import { Housekeeping } from '../pods/housekeeping.ts';
+import type { LocalReadiness } from '../pods/local-readiness.ts';
+import { PodLoop } from '../pods/loop.ts';
+import { dnsConfigFor } from '../pods/network-files/dns-config.ts';
+import { parseResolvConf, type ResolvConf } from '../pods/network-files/resolv-conf.ts';
+import { RuntimeCache } from '../pods/observe/runtime-cache.ts';
+import { RuntimeHealth } from '../pods/observe/runtime-health.ts';
+import { HookRunner } from '../pods/probes/hook-runner.ts';
+import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
+import { PodFiles } from '../pods/volumes/pod-files.ts';
+import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
+import type { Caches } from './caches.ts';
+import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
+import type { Machine } from './machine.ts';
+
+/** How often the runtime is listed while its events flow, and while they do not, in milliseconds. */
+const RELIST = { relistMs: 1000, relistWithEventsMs: 5000 };
+const SWEEP_MS = 10_000;
+const RESOLV_CONF_MS = 60_000;
+/** The largest resolv.conf that kubelet reads. */
+const RESOLV_CONF_BYTES = 10 * 1024 * 1024;
+
+export interface PodsDeps {
+  readonly api: ApiClient;
+  readonly cri: CriRuntime;
+  readonly machine: Machine;
+  readonly caches: Caches;
+  readonly events: EventRecorder;
+  readonly statuses: PodStatusWriter;
+  readonly localReadiness: LocalReadiness;
+  readonly hostIPs: () => readonly string[];
+  readonly runtimeName: string;
+}
+
+export interface Pods {
+  readonly loop: PodLoop;
+  readonly runtime: RuntimeCache;
+  readonly health: RuntimeHealth;
+}
+
+/** Builds and starts the pods room. */
+export async function startPods(foundation: Foundation, deps: PodsDeps): Promise<Pods> {
+  const { config, clock, log, metrics, closers } = foundation;
+  const { api, cri, machine, caches, events, statuses, hostIPs, localReadiness } = deps;
+  const logOf = (part: string): typeof log => log.child({ part });
+
+  const mounts = new RealMounts({}, { clock });
+  const files = new RealFiles({ guard: new RemoteGuard({}, { mounts, clock }) });
+  await files.makeDirectory(config.rootDir, 0o750, 0o755);
+  await files.makeDirectory(config.podLogsDir, 0o755, 0o755);
+
+  const objects = new WatchedObjectSource({}, { api, clock, logger: logOf('objects'), metrics: caches.metrics });
+  closers.add('object watches', () => objects.close());
+  const tokens = new TokenRequestSource({ api, clock, logger: logOf('tokens') });
+  const allocatable = () => machine.allocatableNow;
+  const volumes = new PodVolumes(
+    { rootDirectory: config.rootDir },
+    { files, mounts, clock, log: logOf('volumes'), objects, tokens, allocatable },
+  );
+  closers.add('volumes', () => volumes.close());
+  const parts = new HostParts(
+    { podLogsDir: config.podLogsDir, clusterDomain: config.dns.clusterDomain, nodeName: config.nodeName },
+    {
+      cgroups: machine.podCgroups,
+      volumes,
+      podFiles: new PodFiles({ rootDirectory: config.rootDir }, { files }),
+      files,
+      objects,
+      services: caches.services,
+      hostIPs,
+      allocatable,
+      resourceFacts: () => machine.resourceFacts,
+    },
+  );
+
+  const network = new RealProbe({ kubernetesVersion: KUBERNETES_VERSION }, { clock });
+  closers.add('probe connections', () => network.close());
+  const probes = new ProbeScheduler(
+    {},
+    { clock, probes: network, runtime: cri, events, metrics, log: logOf('probes') },
+  );
+  closers.add('probes', () => probes.close());
+  const runtime = new RuntimeCache(RELIST, {
+    cri,
+    clock,
+    log: logOf('runtime'),
+    finalMessage: (status) => parts.finalMessage(status),
+  });
+  const health = new RuntimeHealth({ cri, clock, log: logOf('runtime') });
+  const executor = new StepExecutor(
+    {
+      podLogsDir: config.podLogsDir,
+      clusterDomain: config.dns.clusterDomain,
+      security: { seccompProfileRoot: `${config.rootDir}/seccomp`, seccompDefault: config.pods.seccompDefault },
+      maxCrashBackoffMs: config.pods.maxCrashBackoffMs,
+    },
+    {
+      cri,
+      runtime,
+      parts,
+      images: new ImagePuller(
+        { maxParallelPulls: config.images.maxParallelPulls ?? Number.POSITIVE_INFINITY },
+        {
+          cri,
+          clock,
+          event: (pod, container, type, reason, message) =>
+            events.event(containerReference(pod, container.name), type, reason, message),
+        },
+      ),
+      hooks: new HookRunner({ runtime: cri, probes: network, clock, events, metrics }),
+      events,
+      statuses,
+      dns: await resolver(foundation, files, events, hostIPs),
+      runtimeHandler: (pod) => pod.spec.runtimeClassName ?? '',
+      clock,
+      log: logOf('pods'),
+      again: (uid) => loop.request(uid),
+    },
+  );
+  const loop: PodLoop = new PodLoop(
+    { maxCrashBackoffMs: config.pods.maxCrashBackoffMs, resyncMs: config.pods.syncFrequencyMs },
+    {
+      pods: caches.pods,
+      runtime,
+      health,
+      executor,
+      probes,
+      statuses,
+      events,
+      localReadiness,
+      refreshVolumes: (pod) => volumes.refresh(pod),
+      qosOf: qosClassOf,
+      hostIPs,
+      runtimeName: () => deps.runtimeName,
+      clock,
+      log: logOf('pods'),
+    },
+  );
+  objects.subscribe((owners) => loop.objectChanged(owners));
+  runPart(foundation, 'runtime cache', (signal) => runtime.run(signal));
+  runPart(foundation, 'runtime health', (signal) => health.run(signal));
+  runPart(foundation, 'pod loop', (signal) => loop.run(signal));
+  const housekeeping = new Housekeeping(
+    { podLogsDir: config.podLogsDir, everyMs: SWEEP_MS },
+    {
+      knownUids: () => new Set([...loop.knownUids(), ...uidsOf(caches.pods.values())]),
+      volumes,
+      cgroups: machine.podCgroups,
+      files,
+      clock,
+      log: logOf('housekeeping'),
+    },
+  );
+  runPart(foundation, 'housekeeping', async (signal) => {
+    await Promise.all([caches.pods.whenSynced(signal), runtime.whenListed()]);
+    await housekeeping.run(signal);
+  });
+  return { loop, runtime, health };
+}
+
+function* uidsOf(pods: Iterable<Pod>): Generator<string> {
+  for (const pod of pods) if (pod.metadata.uid !== undefined) yield pod.metadata.uid;
+}
+
+/** The resolver configuration of pods, from the host's resolv.conf as it was read last. */
+async function resolver(
+  foundation: Foundation,
+  files: RealFiles,
+  events: EventRecorder,
+  hostIPs: () => readonly string[],
+): Promise<(pod: Pod) => DNSConfig> {
+  const { config, log, clock } = foundation;
+  const { clusterDNS, clusterDomain, resolvConf } = config.dns;
+  let hostResolv: ResolvConf | undefined;
+  const read = async (): Promise<void> => {
+    if (resolvConf === '') return;
+    try {
+      hostResolv = parseResolvConf((await files.read(resolvConf, { maxBytes: RESOLV_CONF_BYTES })).toString());
+    } catch (error) {
+      log.warn({ resolvConf, error: messageOf(error) }, 'resolv.conf cannot be used; pods get what it said last');
+    }
+  };
+  await read();
+  runPart(foundation, 'resolv.conf', async (signal) => {
+    while (!signal.aborted) {
+      await clock.sleep(RESOLV_CONF_MS, signal);
+      await read();
+    }
+  });
+  return (pod) => {
+    const { config: dns, warnings } = dnsConfigFor(pod, { clusterDNS, clusterDomain, hostResolv, nodeIPs: hostIPs() });
+    for (const { reason, message } of warnings) events.event(containerReference(pod), 'Warning', reason, message);
+    return dns;
+  };
+}

@@ -1,0 +1,78 @@
+import { CodedError } from '../../kit/errors.ts';
+import type { FilesystemCapacity, HostAddress, MachineDetails, MachineFacts, MachinePort } from './port.ts';
+
+const GIB = 2 ** 30;
+
+/** A machine made up for tests: two CPUs, four GiB, one interface; any fact can be given. */
+export class FakeMachine implements MachinePort {
+  private readonly known: MachineFacts;
+  private readonly hostAddresses: HostAddress[];
+  private readonly filesystems = new Map<string, FilesystemCapacity>();
+
+  constructor(facts: Partial<MachineFacts> = {}, addresses: readonly HostAddress[] = [ETH0]) {
+    this.known = { ...FACTS, ...facts };
+    this.hostAddresses = [...addresses];
+    this.mount('/', { capacityBytes: 100 * GIB, availableBytes: 80 * GIB, inodes: 6_000_000, inodesFree: 5_000_000 });
+  }
+
+  /** Gives everything below `path` a file system of its own. */
+  mount(path: string, capacity: FilesystemCapacity): void {
+    if (!path.startsWith('/')) throw new CodedError('InvalidArgument', `mount point ${path} needs to be absolute`);
+    this.filesystems.set(path, capacity);
+  }
+
+  addAddress(address: HostAddress): void {
+    this.hostAddresses.push(address);
+  }
+
+  async facts(): Promise<MachineFacts> {
+    return this.known;
+  }
+
+  async details(): Promise<MachineDetails> {
+    return { virtual: true };
+  }
+
+  addresses(): HostAddress[] {
+    return [...this.hostAddresses];
+  }
+
+  async filesystem(path: string): Promise<FilesystemCapacity> {
+    let best = '';
+    for (const mountPoint of this.filesystems.keys()) {
+      const inside =
+        mountPoint === '/' ? path.startsWith('/') : path === mountPoint || path.startsWith(`${mountPoint}/`);
+      if (inside && mountPoint.length > best.length) best = mountPoint;
+    }
+    const capacity = this.filesystems.get(best);
+    if (capacity === undefined)
+      throw new CodedError('NotFound', `ask the size of the file system of ${path}: no such directory`);
+    return capacity;
+  }
+}
+
+const FACTS: MachineFacts = {
+  hostname: 'node-a',
+  cpuCount: 2,
+  memoryBytes: 4 * GIB,
+  swapBytes: 0,
+  hugepages: [{ size: '2Mi', bytes: 0 }],
+  machineID: '0123456789abcdef0123456789abcdef',
+  systemUUID: '01234567-89ab-cdef-0123-456789abcdef',
+  bootID: '11111111-2222-3333-4444-555555555555',
+  kernelVersion: '6.1.0-1-amd64',
+  osImage: 'Debian GNU/Linux 12 (bookworm)',
+  operatingSystem: 'linux',
+  architecture: 'amd64',
+  maxPids: 32_768,
+};
+
+const ETH0: HostAddress = {
+  interface: 'eth0',
+  address: '192.168.7.5',
+  family: 4,
+  cidr: '192.168.7.5/24',
+  loopback: false,
+  linkLocal: false,
+  defaultRoute: true,
+};

@@ -1,0 +1,64 @@
+/** What this machine is. Facts that do not change while it runs are asked once; the rest at each call. */
+export interface MachinePort {
+  /** Quick: files of /proc, /sys and /etc only. */
+  facts(): Promise<MachineFacts>;
+  /** What takes longer to find out, asked once in the background; never throws, knows what it can. */
+  details(): Promise<MachineDetails>;
+  addresses(): HostAddress[];
+  /** The file system that holds `path`. Throws NotFound. */
+  filesystem(path: string): Promise<FilesystemCapacity>;
+}
+
+export interface MachineFacts {
+  readonly hostname: string;
+  /** CPUs that are online. */
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly swapBytes: number;
+  /** Sizes as Kubernetes writes them, "2Mi", and how many bytes stand in pages of that size. */
+  readonly hugepages: readonly { readonly size: string; readonly bytes: number }[];
+  /** /etc/machine-id: 32 hex digits, or "". */
+  readonly machineID: string;
+  /** The firmware's product UUID, else the machine id. */
+  readonly systemUUID: string;
+  readonly bootID: string;
+  readonly kernelVersion: string;
+  /** PRETTY_NAME of os-release. */
+  readonly osImage: string;
+  readonly operatingSystem: 'linux';
+  /** As Go writes it: amd64, arm64 … */
+  readonly architecture: string;
+  /** kernel.pid_max, or threads-max where that is lower. */
+  readonly maxPids: number;
+}
+
+export interface MachineDetails {
+  readonly manufacturer?: string;
+  readonly model?: string;
+  readonly virtual?: boolean;
+  /** kvm, VMware, VirtualBox … */
+  readonly hypervisor?: string;
+  readonly cpuBrand?: string;
+  readonly physicalCores?: number;
+}
+
+export interface HostAddress {
+  readonly interface: string;
+  readonly address: string;
+  readonly family: 4 | 6;
+  /** "10.0.0.5/24" */
+  readonly cidr: string;
+  readonly loopback: boolean;
+  /** An IPv6 address that is good on its own link only. */
+  readonly linkLocal: boolean;
+  /** The interface has the default route of this address's family. */
+  readonly defaultRoute: boolean;
+}
+
+export interface FilesystemCapacity {
+  readonly capacityBytes: number;
+  /** For processes without privileges. */
+  readonly availableBytes: number;
+  readonly inodes: number;
+  readonly inodesFree: number;
+}

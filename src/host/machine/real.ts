@@ -1,0 +1,186 @@
+import { readFileSync } from 'node:fs';
+import { readdir, readFile, statfs } from 'node:fs/promises';
+import { hostname, networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { CodedError, messageOf } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import type { FilesystemCapacity, HostAddress, MachineDetails, MachineFacts, MachinePort } from './port.ts';
+import {
+  countOfRanges,
+  defaultInterfaces4,
+  defaultInterfaces6,
+  goArchitecture,
+  hugepageSize,
+  meminfoBytes,
+  osReleaseValue,
+} from './proc-text.ts';
+
+export interface RealMachineOptions {
+  /** Where /proc, /sys and /etc are, for tests. Default "". */
+  readonly root?: string;
+}
+
+/** This host. Starts no process, except for `details`, once. */
+export class RealMachine implements MachinePort {
+  private readonly root: string;
+  private readonly log: Logger;
+  private asked: Promise<MachineDetails> | undefined;
+
+  constructor(options: RealMachineOptions, deps: { readonly log: Logger }) {
+    this.root = options.root ?? '';
+    this.log = deps.log;
+  }
+
+  async facts(): Promise<MachineFacts> {
+    const [meminfo, online, machineIdText, productUuid, bootID, kernelVersion, osRelease, pidMax, threadsMax] =
+      await Promise.all([
+        this.need('/proc/meminfo'),
+        this.text('/sys/devices/system/cpu/online'),
+        this.firstOf('/etc/machine-id', '/var/lib/dbus/machine-id'),
+        this.firstOf('/sys/class/dmi/id/product_uuid', '/proc/device-tree/system-id', '/proc/device-tree/vm,uuid'),
+        this.text('/proc/sys/kernel/random/boot_id'),
+        this.text('/proc/sys/kernel/osrelease'),
+        this.firstOf('/etc/os-release', '/usr/lib/os-release'),
+        this.text('/proc/sys/kernel/pid_max'),
+        this.text('/proc/sys/kernel/threads-max'),
+      ]);
+    const machineID = machineIdText ?? '';
+    return {
+      hostname: this.root === '' ? hostname() : ((await this.text('/proc/sys/kernel/hostname')) ?? ''),
+      cpuCount: Math.max(1, countOfRanges(online ?? '')),
+      memoryBytes: meminfoBytes(meminfo, 'MemTotal'),
+      swapBytes: meminfoBytes(meminfo, 'SwapTotal'),
+      hugepages: await this.hugepages(),
+      machineID,
+      // Firmware writes capitals on some machines; Kubernetes shows it as it is.
+      systemUUID: productUuid ?? machineID,
+      bootID: bootID ?? '',
+      kernelVersion: kernelVersion ?? '',
+      osImage: osReleaseValue(osRelease ?? '', 'PRETTY_NAME') ?? 'Linux',
+      operatingSystem: 'linux',
+      architecture: goArchitecture(process.arch),
+      maxPids: Math.min(Number(pidMax ?? 32_768), Number(threadsMax ?? Number.POSITIVE_INFINITY)),
+    };
+  }
+
+  details(): Promise<MachineDetails> {
+    this.asked ??= this.ask();
+    return this.asked;
+  }
+
+  addresses(): HostAddress[] {
+    const routes = {
+      4: defaultInterfaces4(this.textSync('/proc/net/route')),
+      6: defaultInterfaces6(this.textSync('/proc/net/ipv6_route')),
+    };
+    const addresses: HostAddress[] = [];
+    for (const [name, entries] of Object.entries(networkInterfaces())) {
+      for (const entry of entries ?? []) {
+        const family = entry.family === 'IPv6' ? 6 : 4;
+        addresses.push({
+          interface: name,
+          address: entry.address,
+          family,
+          cidr: entry.cidr ?? `${entry.address}/${family === 6 ? 128 : 32}`,
+          loopback: entry.internal,
+          linkLocal: family === 6 ? /^fe[89ab]/i.test(entry.address) : entry.address.startsWith('169.254.'),
+          defaultRoute: routes[family].has(name),
+        });
+      }
+    }
+    return addresses;
+  }
+
+  async filesystem(path: string): Promise<FilesystemCapacity> {
+    try {
+      const { bsize, blocks, bavail, files, ffree } = await statfs(path);
+      return { capacityBytes: bsize * blocks, availableBytes: bsize * bavail, inodes: files, inodesFree: ffree };
+    } catch (error) {
+      const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+      throw new CodedError(
+        missing ? 'NotFound' : 'Internal',
+        `ask the size of the file system of ${path}: ${messageOf(error)}`,
+        {},
+        error,
+      );
+    }
+  }
+
+  private async ask(): Promise<MachineDetails> {
+    try {
+      // Large, and it starts shells for these calls: loaded when somebody asks, and asked once.
+      const { default: systeminformation } = await import('systeminformation');
+      const system = await systeminformation.system();
+      const cpu = await systeminformation.cpu();
+      const word = (text: string | undefined): string | undefined =>
+        text === undefined || text === '' || text === '-' ? undefined : text;
+      const details: { [K in keyof MachineDetails]: MachineDetails[K] | undefined } = {
+        manufacturer: word(system.manufacturer),
+        model: word(system.model),
+        virtual: system.virtual,
+        hypervisor: word(system.virtualHost),
+        cpuBrand: word(`${cpu.manufacturer} ${cpu.brand}`.trim()),
+        physicalCores: cpu.physicalCores,
+      };
+      return Object.fromEntries(Object.entries(details).filter(([, value]) => value !== undefined));
+    } catch (error) {
+      this.log.debug({ error: messageOf(error) }, 'the details of this machine cannot be found out');
+      return {};
+    }
+  }
+
+  private async hugepages(): Promise<MachineFacts['hugepages']> {
+    const directory = `${this.root}/sys/kernel/mm/hugepages`;
+    let names: string[];
+    try {
+      names = await readdir(directory);
+    } catch {
+      return [];
+    }
+    const found: { size: string; bytes: number; pageBytes: number }[] = [];
+    for (const name of names) {
+      const size = hugepageSize(name);
+      if (size === undefined) continue;
+      const count = Number((await this.text(join('/sys/kernel/mm/hugepages', name, 'nr_hugepages'))) ?? 0);
+      found.push({ size: size.size, bytes: count * size.pageBytes, pageBytes: size.pageBytes });
+    }
+    return found.sort((a, b) => a.pageBytes - b.pageBytes).map(({ size, bytes }) => ({ size, bytes }));
+  }
+
+  /** The file's text without blanks and NULs around it; undefined when it cannot be read or is empty. */
+  private async text(path: string): Promise<string | undefined> {
+    try {
+      return strip(await readFile(`${this.root}${path}`, 'utf8'));
+    } catch {
+      return undefined;
+    }
+  }
+
+  private textSync(path: string): string {
+    try {
+      return readFileSync(`${this.root}${path}`, 'utf8');
+    } catch {
+      return '';
+    }
+  }
+
+  private async firstOf(...paths: readonly string[]): Promise<string | undefined> {
+    for (const path of paths) {
+      const text = await this.text(path);
+      if (text !== undefined) return text;
+    }
+    return undefined;
+  }
+
+  private async need(path: string): Promise<string> {
+    const text = await this.text(path);
+    if (text === undefined)
+      throw new CodedError('Internal', `read ${this.root}${path}: cannot be read, is /proc mounted?`);
+    return text;
+  }
+}
+
+function strip(text: string): string | undefined {
+  const stripped = text.replaceAll('\0', '').trim();
+  return stripped === '' ? undefined : stripped;
+}

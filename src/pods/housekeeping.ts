@@ -1,0 +1,79 @@
+import type { Files } from '../host/files/port.ts';
+import type { Clock } from '../kit/clock.ts';
+import { messageOf } from '../kit/errors.ts';
+import type { Logger } from '../kit/log.ts';
+import type { VolumeManager } from './volumes/port.ts';
+
+export interface HousekeepingOptions {
+  readonly podLogsDir: string;
+  /** Between two sweeps, milliseconds. */
+  readonly everyMs: number;
+}
+
+export interface HousekeepingDeps {
+  /** Pods that the API or the runtime knows; asked only once both have been listed. */
+  readonly knownUids: () => ReadonlySet<string>;
+  readonly volumes: VolumeManager;
+  readonly cgroups: { orphans(known: ReadonlySet<string>): Promise<string[]>; remove(uid: string): Promise<void> };
+  readonly files: Pick<Files, 'list' | 'removeTree'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Removes what pods left that nobody knows any more: a process that was killed between two steps, or a node whose state
+ * was lost. What is found orphaned twice in a row goes, so that a pod just being made is never taken for one.
+ */
+export class Housekeeping {
+  private readonly options: HousekeepingOptions;
+  private readonly deps: HousekeepingDeps;
+  private suspects: ReadonlySet<string> = new Set();
+
+  constructor(options: HousekeepingOptions, deps: HousekeepingDeps) {
+    this.options = options;
+    this.deps = deps;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.sweep().catch((error: unknown) =>
+        this.deps.log.warn({ error: messageOf(error) }, 'could not look for what vanished pods left'),
+      );
+      await this.deps.clock.sleep(this.options.everyMs, signal).catch(() => {});
+    }
+  }
+
+  async sweep(): Promise<void> {
+    const { volumes, cgroups, files, knownUids } = this.deps;
+    const logs = await this.logDirectories();
+    const found = new Set([...(await volumes.existing()), ...(await cgroups.orphans(knownUids())), ...logs.keys()]);
+    const known = knownUids();
+    const orphans = new Set([...found].filter((uid) => !known.has(uid)));
+    for (const uid of orphans) {
+      if (!this.suspects.has(uid)) continue;
+      this.deps.log.info({ uid }, 'removing what a vanished pod left');
+      const directory = logs.get(uid);
+      await this.attempt(uid, () => volumes.tearDown(uid));
+      await this.attempt(uid, () => cgroups.remove(uid));
+      if (directory !== undefined) await this.attempt(uid, () => files.removeTree(directory));
+    }
+    this.suspects = orphans;
+  }
+
+  private async attempt(uid: string, work: () => Promise<void>): Promise<void> {
+    await work().catch((error: unknown) =>
+      this.deps.log.warn({ uid, error: messageOf(error) }, 'an orphan could not be removed; trying again later'),
+    );
+  }
+
+  /** `<namespace>_<name>_<uid>` by UID; anything else below is not ours. */
+  private async logDirectories(): Promise<Map<string, string>> {
+    const { podLogsDir } = this.options;
+    const found = new Map<string, string>();
+    for (const name of (await this.deps.files.list(podLogsDir)) ?? []) {
+      const parts = name.split('_');
+      if (parts.length === 3 && parts[2] !== undefined) found.set(parts[2], `${podLogsDir}/${name}`);
+    }
+    return found;
+  }
+}

@@ -1,0 +1,292 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { IptablesPort } from '../../host/iptables/port.ts';
+import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import type { IPFamily } from '../../model/service.ts';
+import { DesiredDispatch } from '../delta/iptables/desired-dispatch.ts';
+import { countRules, type KernelBelief, parseKernelBelief } from '../delta/iptables/kernel-belief.ts';
+import { type Transaction, TransactionBuilder } from '../delta/iptables/transaction.ts';
+import type { ServicePortRules } from '../model.ts';
+import type { BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
+import {
+  canaryChain,
+  dispatchChains,
+  isOwnChain,
+  kubeletFirewallChain,
+  servicePrefix,
+  servicesChain,
+  type Table,
+} from '../render/iptables/chains.ts';
+import { type RenderedBase, renderBase } from '../render/iptables/render-base.ts';
+import { type DispatchRule, type RenderedChain, renderServicePort } from '../render/iptables/render-service-port.ts';
+import { sha256 } from './sha256.ts';
+
+const tables: readonly Table[] = ['filter', 'nat'];
+/** Unreferenced; the dispatch rules of Services are tried out in it. The prefix lets the sweep find it. */
+const scratchChain = `${servicePrefix}DECKHANDSCRATCH`;
+/** So many Services are rendered before others get the event loop. */
+const rendersPerTurn = 200;
+
+/** What one Service has in the kernel: names and shared rules, not the text of its own chains. */
+interface Contribution {
+  readonly chains: readonly string[];
+  readonly dispatch: readonly DispatchRule[];
+}
+
+interface RenderedService {
+  readonly chains: readonly RenderedChain[];
+  readonly dispatch: readonly DispatchRule[];
+}
+
+export interface IptablesBackendDeps {
+  readonly iptables: IptablesPort;
+  readonly log: Logger;
+}
+
+type Services = Iterable<readonly [string, readonly ServicePortRules[]]>;
+
+/** The rules of one address family by iptables-restore: one process for each change, none when nothing changes. */
+export class IptablesBackend implements ProxyBackend {
+  readonly name = 'iptables';
+  readonly family: IPFamily;
+  private readonly iptables: IptablesPort;
+  private readonly log: Logger;
+  private belief: KernelBelief | undefined;
+  private contributions = new Map<string, Contribution>();
+  private dispatch = new DesiredDispatch();
+  private setAside = new Map<string, string>();
+  private writtenBase = '';
+
+  constructor(deps: IptablesBackendDeps) {
+    this.iptables = deps.iptables;
+    this.family = deps.iptables.family;
+    this.log = deps.log.child({ family: this.family, flavour: deps.iptables.flavour });
+  }
+
+  get needsComplete(): boolean {
+    return this.belief === undefined;
+  }
+
+  forget(): void {
+    this.belief = undefined;
+  }
+
+  async sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
+    if (!change.complete && this.belief === undefined) {
+      throw new CodedError(
+        'InvalidArgument',
+        `sync ${this.family} rules: nothing is known of the kernel, the sync must be complete`,
+      );
+    }
+    try {
+      return await this.apply(change, new Map(), signal);
+    } catch (error) {
+      this.forget();
+      // Only what the kernel refuses can be the fault of one Service; a partial sync is first tried again whole.
+      if (!change.complete || !hasCode(error, 'CommandFailed')) throw error;
+      // Refused without any Service: the trouble is elsewhere, and looking for a Service would take forever.
+      if ((await this.tryOut([], change.base, signal)) !== undefined) throw error;
+      const refused = await this.findRefused(change, signal);
+      if (refused.size === 0) throw error;
+      return await this.apply(change, refused, signal);
+    }
+  }
+
+  async intact(): Promise<boolean> {
+    for (const table of tables) {
+      const rules = await this.iptables.list(table, canaryChain);
+      // A flush leaves the chain and takes its rule.
+      if (rules === undefined || rules.length === 0) {
+        this.forget();
+        return false;
+      }
+    }
+    return true;
+  }
+
+  async cleanup(): Promise<void> {
+    const belief = await this.readBack(isOwnChain);
+    const builder = new TransactionBuilder(belief);
+    builder.removeEverything();
+    const transaction = builder.build();
+    if (transaction.text !== '') await this.send(transaction);
+    this.forget();
+    this.contributions = new Map();
+  }
+
+  private async apply(
+    change: RuleChange,
+    refused: ReadonlyMap<string, string>,
+    signal?: AbortSignal,
+  ): Promise<SyncReport> {
+    const belief = this.belief ?? (await this.readBack((chain) => isManaged(chain, change.base)));
+    this.belief = belief;
+    if (change.complete) {
+      this.contributions = new Map();
+      this.dispatch = new DesiredDispatch();
+      this.setAside = new Map(refused);
+    }
+    const builder = new TransactionBuilder(belief);
+    const base = renderBase(change.base);
+    for (const chain of base.chains) builder.putChain(chain.table, chain.name, chain.rules);
+
+    const gone = new Set<string>();
+    let renders = 0;
+    for (const [service, rules] of change.services) {
+      if (++renders % rendersPerTurn === 0) await nextTurn();
+      if (refused.has(service)) continue;
+      this.setAside.delete(service);
+      this.contribute(service, this.render(rules, change.base), builder, gone);
+    }
+    for (const chain of gone) builder.removeChain('nat', chain);
+    if (change.complete) {
+      const wanted = new Set<string>();
+      for (const { chains } of this.contributions.values()) for (const chain of chains) wanted.add(chain);
+      builder.removeStale(wanted);
+    }
+    this.putShared(builder, base, change.complete);
+
+    const transaction = builder.build();
+    if (transaction.text !== '') await this.send(transaction, signal);
+    builder.committed();
+    return this.report(transaction, belief);
+  }
+
+  private render(rules: readonly ServicePortRules[], base: BaseRules): RenderedService {
+    const ports = rules.map((port) => renderServicePort(port, base, sha256));
+    return { chains: ports.flatMap((port) => port.chains), dispatch: ports.flatMap((port) => port.dispatch) };
+  }
+
+  private contribute(service: string, rendered: RenderedService, builder: TransactionBuilder, gone: Set<string>): void {
+    const before = this.contributions.get(service);
+    const names = rendered.chains.map((chain) => chain.name);
+    for (const chain of rendered.chains) builder.putChain('nat', chain.name, chain.rules);
+    for (const name of before?.chains ?? []) if (!names.includes(name)) gone.add(name);
+    this.dispatch.replace(before?.dispatch ?? [], rendered.dispatch);
+    if (names.length === 0 && rendered.dispatch.length === 0) this.contributions.delete(service);
+    else this.contributions.set(service, { chains: names, dispatch: rendered.dispatch });
+  }
+
+  /** Shared chains: all of them in a complete sync, else those that a Service's rules have touched. */
+  private putShared(builder: TransactionBuilder, base: RenderedBase, complete: boolean): void {
+    const touched = this.dispatch.takeTouched();
+    // The tail and the jumps depend on the base alone.
+    const baseText = JSON.stringify([base.servicesTail, base.jumps]);
+    const all = complete || baseText !== this.writtenBase;
+    const chains = all ? tables.flatMap((table) => dispatchChains[table].map((chain) => ({ table, chain }))) : touched;
+    for (const { table, chain } of chains) {
+      const rules = this.dispatch.rules(table, chain);
+      if (table === 'nat' && chain === servicesChain) rules.push(...base.servicesTail);
+      builder.putDispatch(table, chain, rules);
+    }
+    if (!all) return;
+    for (const table of tables) {
+      const here = base.jumps.filter((jump) => jump.table === table);
+      const froms = new Set([...here.map((jump) => jump.from), ...(this.belief?.[table].jumps.keys() ?? [])]);
+      for (const from of froms) {
+        builder.putJumps(
+          table,
+          from,
+          here.filter((jump) => jump.from === from).map((jump) => jump.rule),
+        );
+      }
+    }
+    this.writtenBase = baseText;
+  }
+
+  private async send(transaction: Transaction, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.iptables.restore(transaction.text, signal);
+      this.log.debug({ operations: transaction.operations }, 'wrote Service rules');
+    } catch (error) {
+      this.log.error(
+        { error: messageOf(error), operations: transaction.operations, rules: excerpt(transaction.text, error) },
+        'the kernel refused Service rules',
+      );
+      throw error;
+    }
+  }
+
+  private async readBack(isOurs: (chain: string) => boolean): Promise<KernelBelief> {
+    return parseKernelBelief(await this.iptables.save(), isOurs);
+  }
+
+  /**
+   * Finds the Services that the kernel refuses by trying ever smaller groups. A group's chains are written for good
+   * (they are wanted anyway), its shared rules into a chain that nothing leads to: traffic does not notice.
+   */
+  private async findRefused(change: RuleChange, signal?: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    const refused = new Map<string, string>();
+    const search = async (group: readonly (readonly [string, readonly ServicePortRules[]])[]): Promise<void> => {
+      const error = await this.tryOut(group, change.base, signal);
+      if (error === undefined) return;
+      const [first] = group;
+      if (group.length === 1 && first !== undefined) {
+        refused.set(first[0], messageOf(error));
+        return;
+      }
+      const middle = group.length >> 1;
+      await search(group.slice(0, middle));
+      await search(group.slice(middle));
+    };
+    const all = [...(change.services as Services)];
+    if (all.length > 0) await search(all);
+    for (const [service, reason] of refused) {
+      this.log.warn({ service, reason }, 'set aside a Service whose rules the kernel refuses');
+    }
+    this.forget();
+    return refused;
+  }
+
+  /** The error with which the kernel refuses this group, if it does. Other errors are thrown. */
+  private async tryOut(
+    group: readonly (readonly [string, readonly ServicePortRules[]])[],
+    base: BaseRules,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
+    const belief = await this.readBack((chain) => isManaged(chain, base));
+    const builder = new TransactionBuilder(belief);
+    const { chains } = renderBase(base);
+    for (const chain of chains) builder.putChain(chain.table, chain.name, chain.rules);
+    const shared: Record<Table, string[]> = { filter: [], nat: [] };
+    for (const [, rules] of group) {
+      const rendered = this.render(rules, base);
+      for (const chain of rendered.chains) builder.putChain('nat', chain.name, chain.rules);
+      for (const { table, rule } of rendered.dispatch) shared[table].push(rule);
+    }
+    for (const table of tables) builder.putChain(table, scratchChain, shared[table]);
+    const transaction = builder.build();
+    try {
+      if (transaction.text !== '') await this.iptables.restore(transaction.text, signal);
+      return undefined;
+    } catch (error) {
+      if (hasCode(error, 'CommandFailed')) return error;
+      throw error;
+    }
+  }
+
+  private report(transaction: Transaction, belief: KernelBelief): SyncReport {
+    return {
+      operations: transaction.operations,
+      totals: { filter: countRules(belief.filter), nat: countRules(belief.nat) },
+      written: transaction.written,
+      setAside: [...this.setAside].map(([service, reason]) => ({ service, reason })),
+    };
+  }
+}
+
+/** kubelet's chain is ours only while our own settings ask for it. */
+function isManaged(chain: string, base: BaseRules): boolean {
+  if (chain === kubeletFirewallChain) return base.localhostNodePorts && base.family === 'IPv4';
+  return isOwnChain(chain);
+}
+
+/** The lines around the one that was refused, or the head of the text. */
+function excerpt(text: string, error: unknown): string {
+  const lines = text.split('\n');
+  const line = error instanceof CodedError && typeof error.metadata['line'] === 'number' ? error.metadata['line'] : 20;
+  return lines
+    .slice(Math.max(line - 20, 0), line + 5)
+    .map((one, index) => `${Math.max(line - 20, 0) + index + 1}: ${one}`)
+    .join('\n');
+}

@@ -1,0 +1,63 @@
+import type { Clock } from '../../kit/clock.ts';
+import { tryAll } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import type { ObjectAdmission } from '../admission.ts';
+import type { Store } from '../port.ts';
+import { ClusterObjects, type ClusterObjectsOptions } from './cluster-objects.ts';
+import { EndpointSliceController } from './endpoint-slices.ts';
+import { EventExpiry, type EventExpiryOptions } from './event-expiry.ts';
+import { GarbageCollector } from './garbage-collector.ts';
+import { NamespaceController } from './namespaces.ts';
+import type { Controller, ObjectDeleter } from './port.ts';
+import { Scheduler } from './scheduler.ts';
+import { StoreDeleter } from './store-deleter.ts';
+import { VolumeBinder } from './volume-binder.ts';
+
+export interface ControllersOptions extends ClusterObjectsOptions {
+  /** PEM text of the API's certificate authority. */
+  readonly rootCa: string;
+  readonly events?: EventExpiryOptions;
+}
+
+export interface ControllersDeps {
+  readonly store: Store;
+  readonly admission: ObjectAdmission;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Default: StoreDeleter on the same store. */
+  readonly deleter?: ObjectDeleter;
+}
+
+/** The embedded API's control loops. `start` resolves when the first namespaces and cluster objects are there. */
+export class Controllers implements Controller {
+  private readonly all: readonly Controller[];
+
+  constructor(options: ControllersOptions, deps: ControllersDeps) {
+    const { admission } = deps;
+    const deleter = deps.deleter ?? new StoreDeleter(deps.store, deps.clock);
+    const shared = { ...deps, deleter };
+    // In the order of starting: everything lives in namespaces, and binding frees what others wait for.
+    this.all = [
+      new NamespaceController({ ...shared, rootCa: options.rootCa }),
+      new ClusterObjects(options, { ...shared, apiAddress: admission.apiAddress }),
+      new GarbageCollector(shared),
+      new Scheduler({ ...shared, bind: (pod) => admission.bind(pod) }),
+      new EndpointSliceController(shared),
+      new VolumeBinder(shared),
+      new EventExpiry(options.events ?? {}, shared),
+    ];
+  }
+
+  async start(): Promise<void> {
+    for (const controller of this.all) await controller.start();
+  }
+
+  /** In the reverse order; before the Store. */
+  async close(): Promise<void> {
+    await tryAll(
+      'closing controllers',
+      [...this.all].reverse().map((controller) => () => controller.close()),
+    );
+  }
+}

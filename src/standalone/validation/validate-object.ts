@@ -1,0 +1,78 @@
+import type { KubeObject } from '../../model/meta.ts';
+import type { Node } from '../../model/node.ts';
+import type {
+  ConfigMap,
+  Event,
+  Lease,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  PriorityClass,
+  Secret,
+  ServiceAccount,
+} from '../../model/objects.ts';
+import type { Pod } from '../../model/pod.ts';
+import { type ResourceType, resources } from '../../model/resource.ts';
+import type { EndpointSlice, Service } from '../../model/service.ts';
+import type { FieldError } from '../port.ts';
+import { validateEvent, validateLease, validateNode, validatePriorityClass } from './cluster-objects.ts';
+import { validateConfigMap, validateSecret } from './config.ts';
+import { validateEndpointSlice } from './endpoint-slice.ts';
+import { validateObjectMeta } from './object-meta.ts';
+import { validatePersistentVolume, validatePersistentVolumeClaim } from './persistent-volume.ts';
+import { validatePodCreate } from './pod.ts';
+import { validatePodUpdate } from './pod-update.ts';
+import { validateService } from './service.ts';
+import { imagePullSecretErrors } from './volume.ts';
+
+/**
+ * Rules of meaning of any served kind, on an object that has its defaults. `subresource` says what an update came
+ * through ("status", "binding", "resize", "ephemeralcontainers").
+ */
+export function validateObject(
+  type: ResourceType,
+  object: KubeObject,
+  previous: KubeObject | undefined,
+  subresource?: string,
+): FieldError[] {
+  return [...validateObjectMeta(type, object, previous), ...validateKind(type, object, previous, subresource)];
+}
+
+function validateKind(
+  type: ResourceType,
+  object: KubeObject,
+  previous: KubeObject | undefined,
+  subresource: string | undefined,
+): FieldError[] {
+  switch (type.plural) {
+    case resources.pods.plural:
+      if (previous === undefined) return validatePodCreate(object as Pod);
+      return validatePodUpdate(object as Pod, previous as Pod, subresource);
+    case resources.services.plural:
+      return validateService(object as Service, previous as Service | undefined);
+    case resources.endpointslices.plural:
+      return validateEndpointSlice(object as EndpointSlice, previous as EndpointSlice | undefined);
+    case resources.configmaps.plural:
+      return validateConfigMap(object as ConfigMap, previous as ConfigMap | undefined);
+    case resources.secrets.plural:
+      return validateSecret(object as Secret, previous as Secret | undefined);
+    case resources.nodes.plural:
+      return validateNode(object as Node, previous as Node | undefined);
+    case resources.priorityclasses.plural:
+      return validatePriorityClass(object as PriorityClass, previous as PriorityClass | undefined);
+    case resources.leases.plural:
+      return validateLease(object as Lease);
+    case resources.events.plural:
+      return validateEvent(object as Event);
+    case resources.persistentvolumes.plural:
+      return validatePersistentVolume(object as PersistentVolume, previous as PersistentVolume | undefined);
+    case resources.persistentvolumeclaims.plural:
+      return validatePersistentVolumeClaim(
+        object as PersistentVolumeClaim,
+        previous as PersistentVolumeClaim | undefined,
+      );
+    case resources.serviceaccounts.plural:
+      return imagePullSecretErrors((object as ServiceAccount).imagePullSecrets, 'imagePullSecrets');
+    default:
+      return [];
+  }
+}

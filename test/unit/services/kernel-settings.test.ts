@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { FakeNet } from '../../../src/host/net/fake.ts';
+import { silent } from '../../../src/kit/log.ts';
+import { applyKernelSettings } from '../../../src/services/act/kernel-settings.ts';
+
+const options = { families: ['IPv4', 'IPv6'] as const, localhostNodePorts: false, cores: 2 };
+
+describe('applyKernelSettings', () => {
+  it('sets what Services need, leaves what is right, and never lowers the table of connections', async () => {
+    const net = new FakeNet({
+      'net.ipv4.ip_forward': '0',
+      'net.ipv6.conf.all.forwarding': '1',
+      'net.ipv4.conf.all.route_localnet': '0',
+      'net.bridge.bridge-nf-call-iptables': '0',
+      'net.netfilter.nf_conntrack_max': '262144',
+      'net.netfilter.nf_conntrack_tcp_timeout_close_wait': '60',
+      'net.netfilter.nf_conntrack_tcp_be_liberal': '1',
+    });
+    expect(await applyKernelSettings(options, net, silent)).toEqual({ tcpBeLiberal: true });
+    expect(Object.fromEntries(net.sysctls)).toEqual({
+      'net.ipv4.ip_forward': '1',
+      'net.ipv6.conf.all.forwarding': '1',
+      'net.ipv4.conf.all.route_localnet': '0',
+      'net.bridge.bridge-nf-call-iptables': '1',
+      'net.netfilter.nf_conntrack_max': '262144',
+      'net.netfilter.nf_conntrack_tcp_timeout_close_wait': '3600',
+      'net.netfilter.nf_conntrack_tcp_be_liberal': '1',
+    });
+    expect(net.writes).toBe(3);
+  });
+
+  it('sizes the table of connections as kube-proxy does, and route_localnet only for localhost node ports', async () => {
+    const sysctls = { 'net.netfilter.nf_conntrack_max': '65536', 'net.ipv4.conf.all.route_localnet': '0' };
+    const few = new FakeNet(sysctls);
+    await applyKernelSettings(options, few, silent);
+    expect(few.sysctls.get('net.netfilter.nf_conntrack_max')).toBe('131072');
+    const many = new FakeNet(sysctls);
+    await applyKernelSettings({ ...options, cores: 16, localhostNodePorts: true }, many, silent);
+    expect(many.sysctls.get('net.netfilter.nf_conntrack_max')).toBe(String(16 * 32_768));
+    expect(many.sysctls.get('net.ipv4.conf.all.route_localnet')).toBe('1');
+  });
+
+  it('warns and goes on where something cannot be set', async () => {
+    const warnings: unknown[] = [];
+    const log = { ...silent, warn: (fields: unknown) => void warnings.push(fields) };
+    const sysctls = { 'net.ipv4.ip_forward': '0', 'net.netfilter.nf_conntrack_max': '1' };
+    const net = new FakeNet(sysctls, [], ['net.netfilter.nf_conntrack_max']);
+    expect(await applyKernelSettings(options, net, log)).toEqual({ tcpBeLiberal: false });
+    expect(net.sysctls.get('net.ipv4.ip_forward')).toBe('1');
+    expect(warnings).toMatchObject([{ sysctl: 'net.netfilter.nf_conntrack_max', value: 131_072 }]);
+  });
+});
