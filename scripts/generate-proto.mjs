@@ -96,11 +96,23 @@ const staticModule = (rootName, types, direction) => {
   const pruned = join(temporary, `${rootName}.json`);
   writeFileSync(pruned, JSON.stringify(descriptor(types)));
   const without = ['create', 'verify', 'convert', 'delimited', 'typeurl', 'service', 'comments', direction];
-  const args = ['-t', 'static-module', '-w', 'es6', '-r', rootName, '--force-long', pruned];
+  const args = [
+    '-t',
+    'static-module',
+    '-w',
+    'es6',
+    '--dependency',
+    'protobufjs/minimal.js',
+    '-r',
+    rootName,
+    '--force-long',
+    pruned,
+  ];
   return new Promise((resolve, reject) => {
     pbjs.main([...args, ...without.map((name) => `--no-${name}`)], (error, code) => {
+      // protobufjs is CommonJS, whose names Node finds on the default import only.
       if (error) reject(error);
-      else resolve(code);
+      else resolve(code.replace('import * as $protobuf from', 'import $protobuf from'));
     });
   });
 };

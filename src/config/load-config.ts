@@ -6,7 +6,7 @@ import type { Taint } from '../model/node.ts';
 import type { Config } from './config.ts';
 import { type Documents, mergedValues } from './config-documents.ts';
 import { readFlags } from './flags.ts';
-import { type PlacedFinding, readConfigFile } from './read-config-file.ts';
+import type { PlacedFinding } from './read-config-file.ts';
 
 export interface ConfigSources {
   /** Files in the order in which they were given; later ones go over earlier ones. */
@@ -50,6 +50,8 @@ export async function checkConfig(
   const findings: PlacedFinding[] = [];
   let documents: Partial<Documents> = {};
   for (const file of sources.files) {
+    // The YAML parser is not loaded where there is no file.
+    const { readConfigFile } = await import('./read-config-file.ts');
     const read = await readConfigFile(file);
     findings.push(...read.findings);
     documents = mergedValues(documents, read.documents);
@@ -165,7 +167,8 @@ function configOf(
       masqueradeBit: iptables.masqueradeBit ?? 14,
       localhostNodePorts: iptables.localhostNodePorts ?? true,
       syncPeriodMs: iptables.syncPeriod ?? 30_000,
-      minSyncPeriodMs: iptables.minSyncPeriod ?? 1000,
+      // kube-proxy waits 1 s between two syncs to save rewriting everything; a sync here writes only what changed.
+      minSyncPeriodMs: iptables.minSyncPeriod ?? 50,
     },
   };
 }

@@ -39,14 +39,16 @@ export async function watchRuntimeEvents(
   let source: Source = 'containerd';
   while (!signal.aborted) {
     const started = clock.monotonic();
-    const ended = await connectOnce(deps, source, listener, signal);
+    const { connected, reason } = await connectOnce(deps, source, listener, signal);
     if (signal.aborted) break;
-    if (hasCode(ended, 'Unimplemented')) {
+    if (hasCode(reason, 'Unimplemented')) {
       if (source === 'cri') return 'unsupported';
       source = 'cri';
       continue;
     }
-    log.info({ source, error: messageOf(ended) }, 'stream of runtime events ended, connecting again');
+    const fields = { source, error: messageOf(reason) };
+    if (connected) log.info(fields, 'stream of runtime events ended, connecting again');
+    else log.debug(fields, 'no stream of runtime events yet, trying again');
     if (clock.monotonic() - started >= WORKING_MS) delays.reset();
     source = 'containerd';
     await clock.sleep(delays.next(), signal).catch(() => undefined);
@@ -54,38 +56,40 @@ export async function watchRuntimeEvents(
   return 'aborted';
 }
 
-/** Listens until the stream ends, and returns why it did. */
+/** Listens until the stream ends; tells whether it had begun, and why it ended. */
 async function connectOnce(
   deps: EventWatchDeps,
   source: Source,
   listener: RuntimeEventListener,
   signal: AbortSignal,
-): Promise<unknown> {
+): Promise<{ readonly connected: boolean; readonly reason: unknown }> {
   const { cri, clock, log } = deps;
-  let over = false;
-  const streaming = openStream(deps, source, listener, signal).then(
-    () => {
-      over = true;
-      return new Error('the runtime ended the stream');
-    },
-    (error: unknown) => {
-      over = true;
-      return error;
-    },
-  );
+  const attempt = new AbortController();
+  const either = AbortSignal.any([signal, attempt.signal]);
+  let connected = false;
   // A stream says nothing until its first event. A call made after it on the same connection is answered after the
   // server has the stream, so what happens from then on is seen.
-  const connect = async (): Promise<void> => {
-    await cri.version(signal);
-    await clock.sleep(REFUSAL_MS, signal);
-    if (over) return;
+  const connect = async (): Promise<unknown> => {
+    try {
+      await cri.version(either);
+      await clock.sleep(REFUSAL_MS, either);
+    } catch (error) {
+      attempt.abort();
+      return error;
+    }
+    connected = true;
     log.info({ source }, 'listening to runtime events');
     listener.onGap();
+    return undefined;
   };
-  const connecting = connect().catch(() => undefined);
-  const ended = await streaming;
-  await connecting;
-  return ended;
+  const streaming = openStream(deps, source, listener, either).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const connecting = connect();
+  const refused = await streaming;
+  attempt.abort();
+  return { connected, reason: refused ?? (await connecting) ?? new Error('the runtime ended the stream') };
 }
 
 function openStream(

@@ -22,7 +22,7 @@ const CODES: readonly ErrorCode[] = [
 ];
 
 /**
- * containerd answers UNKNOWN for these although their kind is known (pkg/cri: registrar.go, container_start.go,
+ * containerd answers UNKNOWN (2.x: FAILED_PRECONDITION) for these although their kind is known (pkg/cri: registrar.go, container_start.go,
  * instrumented_service.go).
  */
 const KNOWN_WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
@@ -32,7 +32,7 @@ const KNOWN_WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
   [/\bserver is not initialized yet\b/, 'Unavailable'],
 ];
 
-const UNKNOWN = 2;
+const VAGUE: readonly number[] = [2, 9];
 
 /** The cause inside grpc-js's sentence about a connection that failed. */
 const LAST_ERROR = /Last error: (?:Error: )?(.*?)\.? Resolution note:/;
@@ -44,7 +44,7 @@ export function criError(
   subject: string,
   cause?: unknown,
 ): CodedError {
-  const words = status.code === UNKNOWN ? KNOWN_WORDS.find(([pattern]) => pattern.test(status.details)) : undefined;
+  const words = VAGUE.includes(status.code) ? KNOWN_WORDS.find(([pattern]) => pattern.test(status.details)) : undefined;
   const code = words?.[1] ?? CODES[status.code] ?? 'Internal';
   const runtimeMessage = LAST_ERROR.exec(status.details)?.[1] ?? (status.details || `gRPC status ${status.code}`);
   const metadata: Metadata = { operation, subject, grpcCode: status.code, runtimeMessage };

@@ -27,6 +27,15 @@ const scratchChain = `${servicePrefix}DECKHANDSCRATCH`;
 /** So many Services are rendered before others get the event loop. */
 const rendersPerTurn = 200;
 
+/**
+ * The nft flavour takes far more than twice the time for twice the chains in one transaction (10,000 Services: minutes;
+ * in pieces: seconds), so the Services' own chains go ahead in pieces of so many operations. Nothing leads to new
+ * chains yet, and each Service's chains are complete in themselves: traffic sees one change, that of the last piece.
+ */
+const operationsPerPiece = 5_000;
+/** For the same reason Services are tried out in groups of at most so many. */
+const servicesPerTrial = 500;
+
 /** What one Service has in the kernel: names and shared rules, not the text of its own chains. */
 interface Contribution {
   readonly chains: readonly string[];
@@ -126,7 +135,15 @@ export class IptablesBackend implements ProxyBackend {
       this.dispatch = new DesiredDispatch();
       this.setAside = new Map(refused);
     }
-    const builder = new TransactionBuilder(belief);
+    let builder = new TransactionBuilder(belief);
+    const sent: Transaction[] = [];
+    const flush = async (): Promise<void> => {
+      const transaction = builder.build();
+      if (transaction.text !== '') await this.send(transaction, signal);
+      builder.committed();
+      sent.push({ ...transaction, text: '' });
+      builder = new TransactionBuilder(belief);
+    };
     const base = renderBase(change.base);
     for (const chain of base.chains) builder.putChain(chain.table, chain.name, chain.rules);
 
@@ -137,6 +154,7 @@ export class IptablesBackend implements ProxyBackend {
       if (refused.has(service)) continue;
       this.setAside.delete(service);
       this.contribute(service, this.render(rules, change.base), builder, gone);
+      if (this.iptables.flavour === 'nft' && builder.operations >= operationsPerPiece) await flush();
     }
     for (const chain of gone) builder.removeChain('nat', chain);
     if (change.complete) {
@@ -145,11 +163,8 @@ export class IptablesBackend implements ProxyBackend {
       builder.removeStale(wanted);
     }
     this.putShared(builder, base, change.complete);
-
-    const transaction = builder.build();
-    if (transaction.text !== '') await this.send(transaction, signal);
-    builder.committed();
-    return this.report(transaction, belief);
+    await flush();
+    return this.report(sent, belief);
   }
 
   private render(rules: readonly ServicePortRules[], base: BaseRules): RenderedService {
@@ -230,7 +245,9 @@ export class IptablesBackend implements ProxyBackend {
       await search(group.slice(middle));
     };
     const all = [...(change.services as Services)];
-    if (all.length > 0) await search(all);
+    for (let start = 0; start < all.length; start += servicesPerTrial) {
+      await search(all.slice(start, start + servicesPerTrial));
+    }
     for (const [service, reason] of refused) {
       this.log.warn({ service, reason }, 'set aside a Service whose rules the kernel refuses');
     }
@@ -265,11 +282,13 @@ export class IptablesBackend implements ProxyBackend {
     }
   }
 
-  private report(transaction: Transaction, belief: KernelBelief): SyncReport {
+  private report(sent: readonly Transaction[], belief: KernelBelief): SyncReport {
+    const sum = (count: (transaction: Transaction) => number): number =>
+      sent.reduce((total, transaction) => total + count(transaction), 0);
     return {
-      operations: transaction.operations,
+      operations: sum((transaction) => transaction.operations),
       totals: { filter: countRules(belief.filter), nat: countRules(belief.nat) },
-      written: transaction.written,
+      written: { filter: sum(({ written }) => written.filter), nat: sum(({ written }) => written.nat) },
       setAside: [...this.setAside].map(([service, reason]) => ({ service, reason })),
     };
   }

@@ -6,7 +6,6 @@ import { connect } from 'node:tls';
 import { messageOf } from '../../kit/errors.ts';
 import type { Node, NodeAddress } from '../../model/node.ts';
 import type { KeyPair } from '../certificates/key-pair.ts';
-import { sendStatus } from './respond.ts';
 import { StatusError, statusOf } from './status-error.ts';
 
 /** The way to a node's HTTPS API, for logs, exec, attach and port-forward. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { messageOf } from '../../kit/errors.ts';
+import { PROTOBUF_TYPE, parseProtobuf } from './protobuf-object.ts';
 import { badRequest, tooLarge, unsupportedMediaType } from './status-error.ts';
 
 /** As kube-apiserver limits bodies (MaxRequestBodyBytes). */
@@ -24,15 +25,16 @@ export function contentTypeOf(request: IncomingMessage): string {
   return (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
-/** The object in a body of JSON (also when no type is named) or YAML; undefined when it is empty. */
+/** The object in a body of JSON (also when no type is named), YAML or protobuf (few kinds); undefined when it is empty. */
 export async function readObject(request: IncomingMessage): Promise<unknown> {
   const type = contentTypeOf(request);
   const yaml = YAML_TYPES.includes(type);
-  if (type !== '' && !yaml && !JSON_TYPES.includes(type)) {
+  if (type !== '' && !yaml && type !== PROTOBUF_TYPE && !JSON_TYPES.includes(type)) {
     throw unsupportedMediaType(type, [...JSON_TYPES, 'application/yaml']);
   }
   const body = await readBody(request);
   if (body.length === 0) return undefined;
+  if (type === PROTOBUF_TYPE) return parseProtobuf(body);
   return yaml ? parseYaml(body) : parseJson(body);
 }
 

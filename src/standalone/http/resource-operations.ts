@@ -237,7 +237,7 @@ export class ResourceOperations {
         unowned(resource, subresource),
       ) as unknown as KubeObject;
     }
-    this.validate(type, object, current);
+    this.validate(type, object, current, subresource);
     if (options.dryRun) return { object, created: false, warnings };
     object = admission.allocate(type, object, current);
     const { resourceVersion: _checked, ...metadata } = object.metadata;
@@ -369,8 +369,13 @@ export class ResourceOperations {
     return { ...body, ...said, metadata: { ...metadata, namespace: namespace ?? '' } } as KubeObject;
   }
 
-  private validate(type: ResourceType, object: KubeObject, previous: KubeObject | undefined): void {
-    const errors = this.deps.admission.validate(type, object, previous);
+  private validate(
+    type: ResourceType,
+    object: KubeObject,
+    previous: KubeObject | undefined,
+    subresource?: string,
+  ): void {
+    const errors = this.deps.admission.validate(type, object, previous, subresource);
     if (errors.length > 0) throw invalid(type, object.metadata.name ?? '', errors);
   }
 

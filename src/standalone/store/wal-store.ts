@@ -173,6 +173,11 @@ export class WalStore implements Store {
     return this.version;
   }
 
+  /** False from a failed fsync until the file is rewritten: writers are refused. */
+  get writable(): boolean {
+    return !this.closed && this.file.broken === undefined;
+  }
+
   /** Everything up to this version was told to subscribers (or undone). */
   get committedVersion(): number {
     return this.committed;

@@ -10,7 +10,6 @@ import { CodedError } from '../../../src/kit/errors.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
 import type { ConfigMap } from '../../../src/model/objects.ts';
 import { resources } from '../../../src/model/resource.ts';
-import { apiClientContract } from './api-client-contract.ts';
 import { failure, MemoryApi } from './memory-api.ts';
 import { type RunningServer, serveMemoryApi } from './memory-api-server.ts';
 
@@ -36,24 +35,6 @@ function seeded(): MemoryApi {
   memory.put(resources.serviceaccounts, { metadata: { name: 'default', namespace: 'default' } });
   return memory;
 }
-
-apiClientContract('the fake', async () => {
-  const memory = seeded();
-  return { api: memory, close: async () => memory.close(), serviceAccount: 'default' };
-});
-
-apiClientContract('HTTP', async () => {
-  const server = await serveMemoryApi(seeded());
-  const api = clientOf(server.url);
-  return {
-    api,
-    serviceAccount: 'default',
-    close: async () => {
-      api.close();
-      await server.close();
-    },
-  };
-});
 
 describe('HttpApiClient', () => {
   let memory: MemoryApi;

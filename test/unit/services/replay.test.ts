@@ -147,6 +147,7 @@ describe('whatever the road, the kernel ends as after a cold start', () => {
           if (what === 'locked') kernel.failNext(new CodedError('Unavailable', 'locked'));
           if (what === 'refused') kernel.failNext(new CodedError('CommandFailed', 'refused'));
           if (what === 'flush') kernel.flush();
+          if (what === 'lost rule') kernel.failNext(undefined);
           if (what === 'lost rule') await kernel.restore('*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n');
           if (what === 'restart') {
             await world.loop.close();

@@ -128,6 +128,11 @@ export class TransactionBuilder {
     }
   }
 
+  /** What has been collected so far. */
+  get operations(): number {
+    return this.texts.filter.operations + this.texts.nat.operations;
+  }
+
   build(): Transaction {
     const parts: string[] = [];
     let operations = 0;

@@ -349,6 +349,7 @@ describe('RealCri', () => {
     [1, 'cancelled', 'Aborted'],
     [2, 'some words', 'Internal'],
     [2, 'name "x" is reserved for "y"', 'AlreadyExists'],
+    [9, 'name "x" is reserved for "y"', 'AlreadyExists'],
     [2, 'container is in CONTAINER_EXITED state', 'Conflict'],
     [2, 'server is not initialized yet', 'Unavailable'],
     [3, 'bad', 'InvalidArgument'],

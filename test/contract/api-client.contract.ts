@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ApiClient, WatchEvent } from '../../../src/cluster/port.ts';
-import { CodedError } from '../../../src/kit/errors.ts';
-import type { KubeObject } from '../../../src/model/meta.ts';
-import type { ConfigMap, TokenRequest } from '../../../src/model/objects.ts';
-import type { Pod } from '../../../src/model/pod.ts';
-import { resources } from '../../../src/model/resource.ts';
+import type { ApiClient, WatchEvent } from '../../src/cluster/port.ts';
+import { CodedError } from '../../src/kit/errors.ts';
+import type { KubeObject } from '../../src/model/meta.ts';
+import type { ConfigMap, TokenRequest } from '../../src/model/objects.ts';
+import type { Pod } from '../../src/model/pod.ts';
+import { resources } from '../../src/model/resource.ts';
 
 const { configmaps, pods, serviceaccounts, leases } = resources;
 

@@ -1,0 +1,46 @@
+import { type ConfigSources, loadConfig } from '../config/load-config.ts';
+import { messageOf } from '../kit/errors.ts';
+import { createLogger } from '../kit/pino-logger.ts';
+import { version } from './version.ts';
+
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+/**
+ * `deckhand run`: starts the daemon and keeps it until SIGTERM or SIGINT; a second signal ends it at once. Containers go
+ * on running either way. Resolves with the exit code: 0 after a signal, 1 when it could not start or a part of it failed.
+ */
+export async function run(sources: ConfigSources): Promise<number> {
+  const { config, warnings } = await loadConfig(sources);
+  const { logger, flush } = createLogger(config.log);
+  for (const warning of warnings) logger.warn({}, warning);
+  const stop = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stop.signal.aborted) {
+      logger.warn({ signal }, 'asked to end a second time; ending without waiting');
+      flush();
+      process.exit(1);
+    }
+    logger.info({ signal }, 'asked to end');
+    stop.abort();
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  // A fault that nobody caught leaves the process in an unknown state: say why, then let the service manager restart it.
+  process.on('uncaughtExceptionMonitor', (error, origin) => {
+    logger.error({ origin, error: messageOf(error), stack: error.stack }, 'ending after a fault that nothing handled');
+    flush();
+  });
+  try {
+    const { runDaemon } = await import('../daemon.ts');
+    await runDaemon({ config, version: version(), log: logger, signal: stop.signal });
+    return 0;
+  } catch (error) {
+    logger.error(
+      { error: messageOf(error), stack: error instanceof Error ? error.stack : undefined },
+      'ended by a failure',
+    );
+    return 1;
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+    flush();
+  }
+}

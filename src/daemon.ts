@@ -1,0 +1,264 @@
+import type { HealthCheck } from './api/health-checks.ts';
+import { HealthServer } from './api/health-server.ts';
+import { HttpApiClient } from './cluster/api-client.ts';
+import { ApiEventRecorder } from './cluster/api-event-recorder.ts';
+import { ApiPodStatusWriter } from './cluster/api-pod-status-writer.ts';
+import { loadKubeconfig } from './cluster/kubeconfig.ts';
+import type { ApiClient, EventRecorder } from './cluster/port.ts';
+import type { Config } from './config/config.ts';
+import { startCaches } from './daemon/caches.ts';
+import { Closers } from './daemon/closers.ts';
+import { type Foundation, KUBERNETES_VERSION, runPart } from './daemon/foundation.ts';
+import { type Machine, openMachine } from './daemon/machine.ts';
+import { type Pods, startPods } from './daemon/pods.ts';
+import { startServices } from './daemon/services.ts';
+import type { CriRuntime, VersionInfo } from './host/cri/port.ts';
+import { RealCri } from './host/cri/real.ts';
+import { RealFiles } from './host/files/real.ts';
+import { RemoteGuard } from './host/files/remote-guard.ts';
+import { RealMounts } from './host/mount/real.ts';
+import { SystemClock } from './kit/clock.ts';
+import { CodedError, messageOf } from './kit/errors.ts';
+import type { Logger } from './kit/log.ts';
+import { Metrics } from './kit/metrics.ts';
+import { NodeAgent } from './node/node-agent.ts';
+import { RuntimeFactsSource } from './node/runtime-facts.ts';
+import { LocalReadiness } from './pods/local-readiness.ts';
+import type { ServiceLoop } from './services/loop.ts';
+
+export interface DaemonOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly log: Logger;
+  /** Aborted: the daemon ends, containers and rules stay. */
+  readonly signal: AbortSignal;
+}
+
+/** The runtime is asked again this often while it is not there yet. */
+const RUNTIME_RETRY_MS = 500;
+/** A pod loop whose runtime has not been listed for this long is not live (kubelet's PLEG: 3 minutes). */
+const RUNTIME_SILENCE_MS = 180_000;
+
+/**
+ * Builds everything in the order in which it depends on each other, and runs until the signal aborts or a part fails;
+ * then ends everything in the reverse order. Resolves after a signal; throws what made it fail.
+ */
+export async function runDaemon({ config, version, log, signal }: DaemonOptions): Promise<void> {
+  const clock = new SystemClock();
+  const metrics = new Metrics();
+  metrics.collectProcess();
+  const closers = new Closers(log);
+  let fail: (error: unknown) => void = () => {};
+  const failure = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  failure.catch(() => {});
+  const foundation: Foundation = {
+    config,
+    clock,
+    log,
+    metrics,
+    closers,
+    version,
+    failed: (what, error) => {
+      log.error({ what, error: messageOf(error) }, 'a part of the daemon failed');
+      fail(new CodedError('Internal', `${what}: ${messageOf(error)}`, {}, error));
+    },
+  };
+  try {
+    await Promise.race([start(foundation, signal), failure]);
+    await Promise.race([aborted(signal), failure]);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    await closers.close();
+  }
+}
+
+/** Reads a folder of manifests as `deckhand run --manifests` would, without an API: what is wrong, a line each. */
+export async function checkManifests(
+  dir: string,
+): Promise<{ readonly mistakes: readonly string[]; readonly objects: number; readonly files: number }> {
+  const { formatMistake, ManifestReader, SchemaTree } = await import('./daemon/manifest-check.ts');
+  const { manifests, mistakes, files } = await new ManifestReader(new SchemaTree()).read(dir);
+  return { mistakes: mistakes.map(formatMistake), objects: manifests.length, files };
+}
+
+async function start(foundation: Foundation, signal: AbortSignal): Promise<void> {
+  const { config, clock, log, metrics, closers } = foundation;
+  await makeDirectories(foundation);
+  const machine = await openMachine(foundation);
+  const standalone =
+    config.kubeconfig === undefined
+      ? await (await import('./daemon/standalone.ts')).startStandalone(foundation)
+      : undefined;
+  const connection = standalone?.connection ?? (await loadKubeconfig(config.kubeconfig ?? ''));
+  // The embedded API is in this process: holding requests back would only delay them.
+  const { qps, burst } = standalone === undefined ? config.api : { qps: 0, burst: 0 };
+  const api = new HttpApiClient(
+    { connection, qps, burst, userAgent: `deckhand/${foundation.version}` },
+    { clock, metrics },
+  );
+  closers.add('API client', () => api.close());
+
+  const cri = new RealCri(
+    {
+      endpoint: config.runtime.endpoint,
+      imageEndpoint: config.runtime.imageEndpoint,
+      requestTimeoutMs: config.runtime.requestTimeoutMs,
+    },
+    { clock, log: log.child({ part: 'cri' }), metrics },
+  );
+  closers.add('runtime connection', () => cri.close());
+  const runtimeVersion = await waitForRuntime(foundation, cri, signal);
+
+  const events = new ApiEventRecorder(
+    { nodeName: config.nodeName, ...config.events },
+    { api, clock, logger: log.child({ part: 'events' }), metrics },
+  );
+  closers.add('events', () => events.close(1000));
+  const node = nodeAgent(foundation, { api, cri, machine, events });
+  const caches = startCaches(foundation, api);
+  const statuses = new ApiPodStatusWriter({
+    api,
+    pods: caches.pods,
+    clock,
+    logger: log.child({ part: 'status' }),
+    metrics,
+  });
+  closers.add('status writer', () => statuses.close());
+
+  const localReadiness = new LocalReadiness((error) =>
+    log.error({ error: messageOf(error) }, 'a readiness listener failed'),
+  );
+  const services = await startServices(foundation, {
+    caches,
+    localReadiness,
+    hostIPs: () => node.ips(),
+    podCIDRs: () => node.current?.spec?.podCIDRs ?? config.pods.podCIDR,
+    cores: machine.facts.cpuCount,
+  });
+  const pods = await startPods(foundation, {
+    api,
+    cri,
+    machine,
+    caches,
+    events,
+    statuses,
+    localReadiness,
+    hostIPs: () => node.ips(),
+    runtimeName: runtimeVersion.runtimeName,
+  });
+  pods.health.subscribe(() => node.refresh());
+  runPart(foundation, 'node', (stop) => node.run(stop));
+  await serveHealth(foundation, { pods, services, node });
+  standalone?.followManifests();
+  log.info(
+    { node: config.nodeName, runtime: `${runtimeVersion.runtimeName} ${runtimeVersion.runtimeVersion}` },
+    'deckhand is up',
+  );
+}
+
+async function makeDirectories({ config, clock }: Foundation): Promise<void> {
+  const mounts = new RealMounts({}, { clock });
+  const files = new RealFiles({ guard: new RemoteGuard({}, { mounts, clock }) });
+  await files.makeDirectory(config.rootDir, 0o750, 0o755);
+}
+
+/** Waits for as long as it takes: containerd may start after deckhand. */
+async function waitForRuntime(
+  { clock, log, config }: Foundation,
+  cri: CriRuntime,
+  signal: AbortSignal,
+): Promise<VersionInfo> {
+  for (let told = false; ; told = true) {
+    try {
+      return await cri.version(signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (!told) {
+        log.warn(
+          { endpoint: config.runtime.endpoint, error: messageOf(error) },
+          'the container runtime does not answer yet; waiting for it',
+        );
+      }
+    }
+    await clock.sleep(RUNTIME_RETRY_MS, signal);
+  }
+}
+
+function nodeAgent(
+  { config, clock, log, version }: Foundation,
+  deps: { api: ApiClient; cri: CriRuntime; machine: Machine; events: EventRecorder },
+): NodeAgent {
+  const { machine, cri, api, events } = deps;
+  const logger = log.child({ part: 'node' });
+  const { node, pods } = config;
+  return new NodeAgent(
+    {
+      nodeName: config.nodeName,
+      nodeIPs: config.nodeIPs,
+      maxPods: pods.maxPods,
+      podsPerCore: pods.podsPerCore,
+      kubeletPort: node.kubeletPort,
+      maxImages: node.maxImages,
+      kubeletVersion: `v${KUBERNETES_VERSION}.0+deckhand.${version}`,
+      labels: node.labels,
+      taints: node.taints,
+      providerID: node.providerID,
+      register: node.register,
+      statusUpdateMs: node.statusUpdateMs,
+      statusReportMs: node.statusReportMs,
+      leaseSeconds: node.leaseSeconds,
+      rootDir: config.rootDir,
+      evictionHard: config.reserved.evictionHard,
+    },
+    {
+      api,
+      machine: machine.port,
+      runtime: new RuntimeFactsSource({ cri, clock }),
+      allocatable: machine.allocatable,
+      events,
+      clock,
+      logger,
+    },
+  );
+}
+
+async function serveHealth(
+  { config, metrics, clock, log, closers }: Foundation,
+  parts: { pods: Pods; services: ServiceLoop; node: NodeAgent },
+): Promise<void> {
+  const { address, port } = config.healthz;
+  if (port === 0) return;
+  const { pods, services, node } = parts;
+  const checks: HealthCheck[] = [
+    { name: 'ping', kind: 'live', check: () => undefined },
+    {
+      name: 'syncloop',
+      kind: 'live',
+      check: () => {
+        const silence = pods.runtime.staleMs;
+        const up = pods.loop.upMs;
+        if (up === undefined || silence < RUNTIME_SILENCE_MS) return undefined;
+        return `the runtime was last listed ${Math.round(silence / 1000)} s ago; expected within ${RUNTIME_SILENCE_MS / 1000} s`;
+      },
+    },
+    { name: 'node', kind: 'ready', check: () => (node.ready ? undefined : 'the node is not Ready yet') },
+    {
+      name: 'services',
+      kind: 'ready',
+      check: () => (services.status().synced ? undefined : 'Service rules have not been written yet'),
+    },
+  ];
+  const server = new HealthServer({ address, port }, { checks, metrics, clock, logger: log.child({ part: 'health' }) });
+  await server.start();
+  closers.add('health server', () => server.close());
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,68 @@
+import { HttpApiClient } from '../cluster/api-client.ts';
+import type { ApiConnection } from '../cluster/kubeconfig.ts';
+import { loadKubeconfig } from '../cluster/kubeconfig.ts';
+import { ObjectAdmission } from '../standalone/admission.ts';
+import { Controllers } from '../standalone/controllers/controllers.ts';
+import { ManifestApiClient } from '../standalone/manifests/manifest-api-client.ts';
+import { ManifestsFollower } from '../standalone/manifests/manifests-follower.ts';
+import { SchemaTree } from '../standalone/schema/schema-tree.ts';
+import { EmbeddedApi } from '../standalone/server.ts';
+import type { Foundation } from './foundation.ts';
+
+/** kube-apiserver's default --service-node-port-range. */
+const NODE_PORTS = { from: 30_000, to: 32_767 };
+
+export interface Standalone {
+  readonly connection: ApiConnection;
+  /** Applies the folder of manifests, if there is one, through the API as any client would. */
+  followManifests(): void;
+}
+
+/** Starts the embedded API; the daemon then talks to it over loopback TLS, as it would to any other. */
+export async function startStandalone(foundation: Foundation): Promise<Standalone> {
+  const { config, clock, log, closers } = foundation;
+  const { dataDir, port, serviceCIDR, manifests } = config.embeddedAPI;
+  const logger = log.child({ part: 'embedded API' });
+  const schemas = new SchemaTree();
+  const random = Math.random;
+  const server = new EmbeddedApi(
+    { dataDir, port, nodeName: config.nodeName },
+    {
+      clock,
+      log: logger,
+      schemas,
+      random,
+      rules: (store, rootCa) => {
+        const admission = new ObjectAdmission(
+          {
+            serviceCidrs: serviceCIDR,
+            nodePortRange: NODE_PORTS,
+            nodeName: config.nodeName,
+            // Pods cannot reach an API that listens on loopback: a token for it would be of no use to them.
+            mountServiceAccountTokens: false,
+          },
+          { store, schemas, clock, random },
+        );
+        const controllers = new Controllers({ rootCa }, { store, admission, clock, random, log: logger });
+        return { admission, controllers };
+      },
+    },
+  );
+  await server.start();
+  closers.add('embedded API', () => server.close());
+  const connection = await loadKubeconfig(server.kubeconfigPath);
+  return {
+    connection,
+    followManifests: () => {
+      if (manifests === undefined) return;
+      const api = new HttpApiClient({ connection, qps: 0, fieldManager: 'deckhand-manifests' }, { clock });
+      closers.add('manifests client', () => api.close());
+      const follower = new ManifestsFollower(
+        { dir: manifests },
+        { api: new ManifestApiClient(api), schemas, clock, log: log.child({ part: 'manifests' }) },
+      );
+      closers.add('manifests', () => follower.close());
+      follower.start();
+    },
+  };
+}

@@ -1,0 +1,120 @@
+import pino from 'pino';
+import type { Logger } from './log.ts';
+
+export interface LoggerOptions {
+  /** kubelet's --v: 0 and 1 warnings, 2 and 3 changes of state (info), 4 and 5 decisions (debug), from 6 on the wire (trace). */
+  readonly verbosity: number;
+  readonly format: 'json' | 'text';
+  /** Where lines go. Default: standard error, buffered for half a second at most. */
+  readonly destination?: { write(line: string): unknown };
+}
+
+export interface RunningLogger {
+  readonly logger: Logger;
+  /** Writes out what is buffered, now. Also happens by itself when the process ends, by a crash, too. */
+  flush(): void;
+}
+
+/** Values of fields of these names are never logged, however deep they are (lower case, without - and _). */
+const SECRET_NAMES: ReadonlySet<string> = new Set([
+  'token',
+  'authorization',
+  'password',
+  'data',
+  'stringdata',
+  'clientkeydata',
+  'identitytoken',
+  'registrytoken',
+  'auth',
+]);
+const REDACTED = '[redacted]';
+/** Deeper than any fact of a log line should be; what is below is cut. */
+const MOST_DEPTH = 6;
+
+/** One line a fact, as JSON or as text for people. */
+export function createLogger(options: LoggerOptions): RunningLogger {
+  const buffered =
+    options.destination === undefined
+      ? pino.destination({ dest: 2, sync: false, minLength: 4096, periodicFlush: 500 })
+      : undefined;
+  const lines = options.destination ?? buffered ?? process.stderr;
+  const output = options.format === 'text' ? { write: (line: string) => lines.write(textLine(line)) } : lines;
+  const flush = (): void => {
+    try {
+      buffered?.flushSync();
+    } catch {
+      // Not open yet, or the reader of a pipe is gone: there is nowhere to say so.
+    }
+  };
+  // Ends with the process whatever ends it; only a SIGKILL can cost the last half second.
+  if (buffered !== undefined) process.on('exit', flush);
+  const logger = pino(
+    {
+      level: levelOf(options.verbosity),
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      messageKey: 'msg',
+      formatters: {
+        level: (label) => ({ level: label }),
+        log: (fields) => cleaned(fields, 0) as Record<string, unknown>,
+      },
+    },
+    output,
+  );
+  return { logger: withCleanChildren(logger), flush };
+}
+
+/** pino's own formatters see a line's fields, but not those of a child. */
+function withCleanChildren(inner: pino.Logger): Logger {
+  return {
+    error: (fields, message) => inner.error(fields, message),
+    warn: (fields, message) => inner.warn(fields, message),
+    info: (fields, message) => inner.info(fields, message),
+    debug: (fields, message) => inner.debug(fields, message),
+    trace: (fields, message) => inner.trace(fields, message),
+    child: (fields) => withCleanChildren(inner.child(cleaned(fields, 0) as Record<string, unknown>)),
+  };
+}
+
+function levelOf(verbosity: number): 'warn' | 'info' | 'debug' | 'trace' {
+  if (verbosity >= 6) return 'trace';
+  if (verbosity >= 4) return 'debug';
+  return verbosity >= 2 ? 'info' : 'warn';
+}
+
+/** The same value without secrets, with errors as text; a copy only where something had to change. */
+function cleaned(value: unknown, depth: number): unknown {
+  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? String(value) : value;
+  if (value instanceof Error) return errorFields(value);
+  if (depth >= MOST_DEPTH) return '[…]';
+  if (Array.isArray(value)) {
+    const items = value.map((item) => cleaned(item, depth + 1));
+    return items.some((item, index) => item !== value[index]) ? items : value;
+  }
+  let copy: Record<string, unknown> | undefined;
+  for (const [key, inner] of Object.entries(value)) {
+    const secret = inner !== undefined && inner !== null && SECRET_NAMES.has(key.toLowerCase().replaceAll(/[-_]/g, ''));
+    const clean = secret ? REDACTED : cleaned(inner, depth + 1);
+    if (clean !== inner) {
+      copy ??= { ...value };
+      copy[key] = clean;
+    }
+  }
+  return copy ?? value;
+}
+
+function errorFields(error: Error): object {
+  const code = 'code' in error ? { code: String(error.code) } : {};
+  return { ...code, message: error.message, stack: error.stack };
+}
+
+/** "2026-01-01T00:00:00.000Z INFO  message key=value": strings are quoted only where they need it. */
+function textLine(json: string): string {
+  const { time, level, msg, ...fields } = JSON.parse(json) as Record<string, unknown>;
+  let line = `${String(time)} ${String(level).toUpperCase().padEnd(5)} ${String(msg ?? '')}`;
+  for (const [key, value] of Object.entries(fields)) {
+    const plain = typeof value === 'string' && /^[^\s"=]+$/.test(value);
+    line += ` ${key}=${plain ? value : JSON.stringify(value)}`;
+  }
+  return `${line}\n`;
+}

@@ -1,0 +1,58 @@
+import { Command, CommanderError } from 'commander';
+import { addConfigOptions, configSources } from './commands/flag-options.ts';
+import { version } from './commands/version.ts';
+import { CodedError, messageOf } from './kit/errors.ts';
+
+/** Each command loads only what it needs: the daemon's modules are not read to print a version. */
+function program(end: (code: number) => void): Command {
+  const deckhand = new Command('deckhand')
+    .description('One Linux daemon that does the work of kubelet and kube-proxy on a Kubernetes node.')
+    .version(version(), '--version', 'print the version')
+    .exitOverride();
+
+  addConfigOptions(
+    deckhand.command('run').description('run the node, with its own API unless --kubeconfig is given'),
+  ).action(async (options: Record<string, unknown>) => {
+    const { run } = await import('./commands/run.ts');
+    end(await run(configSources(options)));
+  });
+
+  const config = deckhand.command('config').description('work with configuration');
+  addConfigOptions(config.command('check').description('say what is wrong with configuration files and flags'))
+    .option('--print', 'print the whole configuration with its defaults, as JSON')
+    .action(async (options: Record<string, unknown>) => {
+      const { configCheck } = await import('./commands/config-check.ts');
+      end(await configCheck(configSources(options), options['print'] === true));
+    });
+
+  const manifests = deckhand.command('manifests').description('work with folders of manifests');
+  manifests
+    .command('check <DIR>')
+    .description('say what is wrong with the manifests of a folder')
+    .action(async (dir: string) => {
+      const { manifestsCheck } = await import('./commands/manifests-check.ts');
+      end(await manifestsCheck(dir));
+    });
+
+  deckhand
+    .command('version')
+    .description('print the version')
+    .action(() => {
+      process.stdout.write(`deckhand ${version()}\n`);
+    });
+  return deckhand;
+}
+
+try {
+  await program((code) => {
+    process.exitCode = code;
+  }).parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode;
+  else {
+    // Mistakes in what was asked for are told in words; only a fault of deckhand's own shows its stack.
+    const mistake = error instanceof CodedError;
+    process.stderr.write(`deckhand: ${mistake || !(error instanceof Error) ? messageOf(error) : error.stack}\n`);
+    process.exitCode = 1;
+  }
+}
