@@ -6,7 +6,7 @@ import type { Logger } from '../kit/log.ts';
 import type { Metrics } from '../kit/metrics.ts';
 import type { Pod, PodStatus } from '../model/pod.ts';
 import { resources } from '../model/resource.ts';
-import { mergedStatus, restartPolicyOf, statusPatch } from './pod-status-patch.ts';
+import { mergedStatus, restartPolicies, statusPatch } from './pod-status-patch.ts';
 import type { ApiClient, PodStatusWriter, View } from './port.ts';
 
 /** status_manager.go, syncPeriod: everything is compared with the API's copy this often. */
@@ -125,7 +125,7 @@ export class ApiPodStatusWriter implements PodStatusWriter {
     const current = this.current(entry);
     if (current === undefined) throw new CodedError('NotFound', `pod ${nameOf(entry.pod)} is not in the API any more`);
     const before = current.status ?? {};
-    return statusPatch(entry.pod.uid, before, mergedStatus(before, entry.wanted, restartPolicyOf(current)));
+    return statusPatch(entry.pod.uid, before, mergedStatus(before, entry.wanted, restartPolicies(current)));
   }
 
   private async send(entry: Entry, patch: object): Promise<void> {

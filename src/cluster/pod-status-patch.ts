@@ -40,7 +40,11 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$/;
  * What the status should become, given what the API has: a terminal phase and a container's end are final, an unchanged
  * condition keeps its transition time, times have whole seconds as the API stores them (metav1.Time).
  */
-export function mergedStatus(current: PodStatus, wanted: PodStatus, restartPolicy: RestartPolicy): PodStatus {
+export function mergedStatus(
+  current: PodStatus,
+  wanted: PodStatus,
+  restartPolicyOf: (container: string) => RestartPolicy,
+): PodStatus {
   const merged = wholeSeconds(wanted) as PodStatus;
   if (isTerminal(current) && !isTerminal(merged)) {
     if (current.phase !== undefined) merged.phase = current.phase;
@@ -49,7 +53,7 @@ export function mergedStatus(current: PodStatus, wanted: PodStatus, restartPolic
   }
   if (current.startTime !== undefined) merged.startTime = current.startTime;
   if (merged.containerStatuses !== undefined) {
-    merged.containerStatuses = keepEnded(current.containerStatuses, merged.containerStatuses, restartPolicy);
+    merged.containerStatuses = keepEnded(current.containerStatuses, merged.containerStatuses, restartPolicyOf);
   }
   if (merged.conditions !== undefined) merged.conditions = keepTransitions(current.conditions, merged.conditions);
   return merged;
@@ -77,9 +81,13 @@ export function statusPatch(uid: string, current: PodStatus, merged: PodStatus):
   return Object.keys(status).length === 0 ? undefined : { metadata: { uid }, status };
 }
 
-/** The pod's restart policy, by its default. */
-export function restartPolicyOf(pod: Pod): RestartPolicy {
-  return pod.spec.restartPolicy ?? 'Always';
+/** By container: its own policy (ContainerRestartRules), else its pod's. A container with rules may always come back. */
+export function restartPolicies(pod: Pod): (container: string) => RestartPolicy {
+  return (name) => {
+    const container = pod.spec.containers.find((candidate) => candidate.name === name);
+    if ((container?.restartPolicyRules?.length ?? 0) > 0) return 'Always';
+    return container?.restartPolicy ?? pod.spec.restartPolicy ?? 'Always';
+  };
 }
 
 function conditionsPatch(current: readonly PodCondition[], wanted: readonly PodCondition[] | undefined): object[] {
@@ -107,14 +115,14 @@ function conditionsPatch(current: readonly PodCondition[], wanted: readonly PodC
 function keepEnded(
   current: readonly ContainerStatus[] | undefined,
   wanted: ContainerStatus[],
-  restartPolicy: RestartPolicy,
+  restartPolicyOf: (container: string) => RestartPolicy,
 ): ContainerStatus[] {
-  if (restartPolicy === 'Always' || current === undefined) return wanted;
   return wanted.map((status) => {
-    const ended = current.find((candidate) => candidate.name === status.name);
+    const ended = current?.find((candidate) => candidate.name === status.name);
     const end = ended?.state?.terminated;
     if (ended === undefined || end === undefined || status.state?.terminated !== undefined) return status;
-    return restartPolicy === 'OnFailure' && end.exitCode !== 0 ? status : ended;
+    const policy = restartPolicyOf(status.name);
+    return policy === 'Always' || (policy === 'OnFailure' && end.exitCode !== 0) ? status : ended;
   });
 }
 

@@ -83,7 +83,7 @@ export const flags: readonly Flag[] = [
     as: 'list',
   },
   deckhand('v', 'log.verbosity', 'integer', 'N', 'verbosity: 0 warnings, 2 changes (default), 4 decisions, 6 wire'),
-  deckhand('log-format', 'log.format', 'text', 'json|text', 'how log lines look (json; text on a terminal)'),
+  deckhand('log-format', 'log.format', 'text', 'json|text', 'how log lines look (json)'),
 ];
 
 /** Reads flags by their names as if they were documents. Later documents go over earlier ones; flags come last. */

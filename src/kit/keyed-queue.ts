@@ -101,6 +101,19 @@ export class KeyedQueue {
     });
   }
 
+  /** Forgets an idle key, but not before its minimum interval is over. */
+  private expire(key: string, entry: Entry): void {
+    const left = entry.lastStart + (this.options.minIntervalMs ?? 0) - this.clock.monotonic();
+    if (left <= 0) {
+      this.entries.delete(key);
+      return;
+    }
+    this.clock.after(left, () => {
+      const idle = !entry.running && entry.timer === undefined;
+      if (idle && this.entries.get(key) === entry) this.entries.delete(key);
+    });
+  }
+
   private async start(key: string, entry: Entry): Promise<void> {
     if (this.closed || this.entries.get(key) !== entry) return;
     entry.running = true;
@@ -131,6 +144,6 @@ export class KeyedQueue {
       this.options.maxIntervalMs ?? Number.POSITIVE_INFINITY,
     );
     if (Number.isFinite(delay)) this.schedule(key, entry, delay);
-    else if (entry.timer === undefined) this.entries.delete(key);
+    else if (entry.timer === undefined) this.expire(key, entry);
   }
 }

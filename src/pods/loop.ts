@@ -50,6 +50,9 @@ export interface PodLoopDeps {
 const QUICK: BackoffOptions = { baseMs: 500, maxMs: 10_000, resetAfterMs: 60_000 };
 const IMAGE: BackoffOptions = { baseMs: 10_000, maxMs: 300_000 };
 
+/** How long the status waits for the runtime to say how a container ended, so that the API never hears a wrong reason. */
+const EXIT_DETAILS_MS = 500;
+
 /** Steps that start a pod; they are cut off when it must end. */
 const STARTING: ReadonlySet<Step['do']> = new Set(['prepare', 'createSandbox', 'ensureImage', 'startContainer']);
 
@@ -208,6 +211,11 @@ export class PodLoop {
       runtimeName: runtimeName(),
     });
     this.tellReadiness(state, status);
+    const unsure = input.runtime.containers.filter((record) => record.provisional);
+    if (unsure.some(({ finishedAt }) => input.now - finishedAt < EXIT_DETAILS_MS)) {
+      this.queue.request(state.identity.uid, EXIT_DETAILS_MS);
+      return;
+    }
     const text = JSON.stringify(status);
     if (text === state.lastStatusText) return;
     state.lastStatusText = text;

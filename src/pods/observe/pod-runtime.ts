@@ -23,6 +23,8 @@ export interface ContainerRecord {
   readonly user:
     | { readonly uid: number; readonly gid: number; readonly supplementalGroups: readonly number[] }
     | undefined;
+  /** Known to have ended from an early notice only; the runtime has yet to say how (OOMKilled, message). */
+  readonly provisional: boolean;
 }
 
 export interface SandboxRecord {

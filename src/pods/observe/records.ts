@@ -33,6 +33,7 @@ export function containerRecord(sandboxId: string, status: ContainerStatus, mess
     annotations: status.annotations,
     resources: status.resources,
     user: status.user,
+    provisional: false,
   };
 }
 

@@ -4,7 +4,7 @@ import { Emitter, type Unsubscribe } from '../../kit/emitter.ts';
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import { label, type PodIdentity } from '../identity.ts';
-import type { PodRuntime } from './pod-runtime.ts';
+import type { ContainerRecord, PodRuntime } from './pod-runtime.ts';
 import { PodTable } from './pod-table.ts';
 import { containerRecord, sandboxRecord } from './records.ts';
 
@@ -23,8 +23,8 @@ export interface RuntimeCacheDeps {
   readonly finalMessage: (status: ContainerStatus) => Promise<string>;
 }
 
-/** An exit event may come before the CRI plugin has seen the exit itself: ask again after these, in milliseconds. */
-const EXIT_LAG_MS = [2, 5, 10, 20, 50, 100, 250];
+/** An exit event may come before the CRI has seen the exit itself: its details are asked for after these, in milliseconds. */
+const EXIT_LAG_MS = [20, 20, 20, 40, 100, 250];
 /** Details of so many containers are asked for at once after a list. */
 const DETAIL_CONCURRENCY = 8;
 
@@ -127,7 +127,8 @@ export class RuntimeCache {
       return;
     }
     const before = this.table.container(id);
-    const ended = status.state === 'EXITED' && before?.state !== 'EXITED';
+    if (status.state !== 'EXITED' && before?.state === 'EXITED') return;
+    const ended = status.state === 'EXITED' && (before?.state !== 'EXITED' || before.message === '');
     const message = ended ? await this.deps.finalMessage(status).catch(() => '') : (before?.message ?? '');
     const record = containerRecord(sandboxId, status, message !== '' ? message : status.message);
     this.table.putContainer(pod, record);
@@ -168,14 +169,29 @@ export class RuntimeCache {
       await this.refreshSandbox(pod, event.id);
       return;
     }
+    if (event.type === 'exited') await this.exited(pod, container, event);
     await this.refreshing.get(event.id);
     await this.refreshContainer(pod, container.sandboxId, event.id);
-    if (event.type !== 'stopped') return;
+    if (event.type !== 'stopped' && event.type !== 'exited') return;
     for (const delay of EXIT_LAG_MS) {
-      if (this.table.container(event.id)?.state !== 'RUNNING') return;
+      const record = this.table.container(event.id);
+      if (record === undefined || (record.state === 'EXITED' && !record.provisional)) return;
       await this.deps.clock.sleep(delay);
       await this.refreshContainer(pod, container.sandboxId, event.id);
     }
+  }
+
+  /** A process has ended: everyone hears of it now; what else the runtime knows of the end is read afterwards. */
+  private async exited(pod: PodIdentity, container: ContainerRecord, event: RuntimeEvent): Promise<void> {
+    if (container.state !== 'RUNNING' || event.exitCode === undefined) return;
+    this.table.putContainer(pod, {
+      ...container,
+      state: 'EXITED',
+      exitCode: event.exitCode,
+      finishedAt: event.atMs,
+      provisional: true,
+    });
+    this.emitter.emit(pod.uid);
   }
 
   // ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,8 +248,9 @@ export class RuntimeCache {
       const pod = identityFrom(container.labels);
       if (pod === undefined) continue;
       seen.add(container.id);
-      if (this.table.container(container.id)?.state !== container.state) {
-        work.push(() => this.detailContainer(pod, container, mark));
+      const record = this.table.container(container.id);
+      if (record?.state !== container.state || record.provisional) {
+        work.push(() => this.detailContainer(pod, container));
       }
     }
     this.forgetUnseen(seen, mark);
@@ -256,8 +273,7 @@ export class RuntimeCache {
     await this.refreshSandbox(pod, sandbox.id);
   }
 
-  private async detailContainer(pod: PodIdentity, container: Container, mark: number): Promise<void> {
-    if (this.table.touchedSince(pod.uid, mark) && this.table.container(container.id)?.state === 'EXITED') return;
+  private async detailContainer(pod: PodIdentity, container: Container): Promise<void> {
     await this.refreshContainer(pod, container.podSandboxId, container.id);
   }
 }

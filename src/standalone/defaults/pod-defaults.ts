@@ -12,6 +12,7 @@ import type {
   Volume,
   VolumeProjection,
 } from '../../model/pod.ts';
+import { isPodLevelResource } from '../../model/pod-resources.ts';
 
 /** rw-r--r--, the mode of files made from ConfigMaps, Secrets and the downward API. */
 const FILE_MODE = 0o644;
@@ -114,6 +115,7 @@ function applyResourceDefaults(container: Container): void {
 /** Pod-level requests (KEP-2837): absent ones equal the limit unless a container asks for the resource itself. */
 function applyPodResourceDefaults(spec: PodSpec, resources: ResourceRequirements): void {
   for (const [name, limit] of Object.entries(resources.limits ?? {})) {
+    if (!isPodLevelResource(name)) continue;
     const containers = [...spec.containers, ...(spec.initContainers ?? [])];
     if (containers.some((container) => container.resources?.requests?.[name] !== undefined)) continue;
     resources.requests ??= {};

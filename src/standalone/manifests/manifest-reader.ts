@@ -1,11 +1,11 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, messageOf } from '../../kit/errors.ts';
+import { nearMiss } from '../../kit/near-miss.ts';
 import { type KubeObject, keyOf } from '../../model/meta.ts';
 import { apiVersionOf, type ResourceType, resources } from '../../model/resource.ts';
 import { ObjectRules } from '../admission.ts';
 import type { FieldError } from '../port.ts';
-import { nearMiss } from '../../kit/near-miss.ts';
 import type { Schemas } from '../schema/port.ts';
 import { type ParsedDocument, parseDocuments, stepsOf } from './parse-documents.ts';
 import type { Manifest, ManifestMistake, ReadManifests } from './port.ts';

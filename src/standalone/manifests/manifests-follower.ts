@@ -152,6 +152,8 @@ export class ManifestsFollower {
     const live = new Map<string, KubeObject>();
     for (const type of ORDER) {
       for (const object of await this.deps.api.list(type, `${MANIFEST_LABEL}=${this.label}`)) {
+        // Controllers copy labels (a Service's to its EndpointSlices): only what names its file was made from one.
+        if (object.metadata.annotations?.[FILE_ANNOTATION] === undefined) continue;
         live.set(keyFor(type, object), object);
       }
     }

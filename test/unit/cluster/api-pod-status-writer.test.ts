@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ApiPodStatusWriter } from '../../../src/cluster/api-pod-status-writer.ts';
-import { mergedStatus, statusPatch } from '../../../src/cluster/pod-status-patch.ts';
+import { mergedStatus, restartPolicies, statusPatch } from '../../../src/cluster/pod-status-patch.ts';
 import { WatchCache } from '../../../src/cluster/watch-cache.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { ManualClock } from '../../../src/kit/manual-clock.ts';
@@ -202,9 +202,20 @@ describe('ApiPodStatusWriter', () => {
     ['Always, ended → running is fine', 'Always', ended(0), running, true],
     ['Never, running → ended is fine', 'Never', running, ended(0), true],
   ])('%s', async (_name, restartPolicy, before, after, allowed) => {
-    const merged = mergedStatus({ containerStatuses: [before] }, { containerStatuses: [after] }, restartPolicy);
+    const merged = mergedStatus({ containerStatuses: [before] }, { containerStatuses: [after] }, () => restartPolicy);
     const kind = Object.keys(merged.containerStatuses?.[0]?.state ?? {})[0];
     expect(kind).toBe(Object.keys((allowed ? after : before).state ?? {})[0]);
+  });
+
+  test('a container’s own policy goes before its pod’s', () => {
+    const pod: Pod = {
+      metadata: {},
+      spec: {
+        restartPolicy: 'Never',
+        containers: [{ name: 'a', restartPolicy: 'Always' }, { name: 'b', restartPolicyRules: [{}] }, { name: 'c' }],
+      },
+    };
+    expect(['a', 'b', 'c'].map(restartPolicies(pod))).toEqual(['Always', 'Always', 'Never']);
   });
 
   test('a terminal phase stays', async () => {
@@ -230,7 +241,13 @@ describe('ApiPodStatusWriter', () => {
       containerStatuses: [running],
       conditions: [{ type: 'Ready', status: 'True', lastTransitionTime: '2026-06-01T00:00:00Z' }],
     };
-    expect(statusPatch('u', current, mergedStatus(current, found, 'Always'))).toBeUndefined();
+    expect(
+      statusPatch(
+        'u',
+        current,
+        mergedStatus(current, found, () => 'Always'),
+      ),
+    ).toBeUndefined();
   });
 
   test('property: after the patch there is nothing more to patch', async () => {
@@ -270,12 +287,18 @@ describe('ApiPodStatusWriter', () => {
           const patch = statusPatch(
             'u',
             a as unknown as PodStatus,
-            mergedStatus(a as unknown as PodStatus, b as unknown as PodStatus, policy),
+            mergedStatus(a as unknown as PodStatus, b as unknown as PodStatus, () => policy),
           );
           const target = { namespace: 'n', name: 'p', subresource: 'status' };
           if (patch !== undefined) await api.patch(pods, target, patch, 'strategic');
           const now = api.find<Pod>(pods, 'n/p')?.status ?? {};
-          expect(statusPatch('u', now, mergedStatus(now, b as unknown as PodStatus, policy))).toBeUndefined();
+          expect(
+            statusPatch(
+              'u',
+              now,
+              mergedStatus(now, b as unknown as PodStatus, () => policy),
+            ),
+          ).toBeUndefined();
         },
       ),
       { numRuns: 300 },

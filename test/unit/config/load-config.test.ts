@@ -42,7 +42,7 @@ async function mistakes(paths: string[], given: Record<string, string | true> = 
 }
 
 describe('loadConfig', () => {
-  test('defaults are kubelet’s and kube-proxy’s', async () => {
+  test('defaults are kubelet’s and kube-proxy’s, but for a shorter minSyncPeriod', async () => {
     const config = await load([]);
     expect(config).toMatchObject({
       nodeName: 'host-1',
@@ -57,7 +57,7 @@ describe('loadConfig', () => {
       cgroups: { root: '/', driver: 'cgroupfs', perQOS: true, enforceNodeAllocatable: ['pods'] },
       reserved: { evictionHard: { 'memory.available': '100Mi' } },
       node: { statusUpdateMs: 10_000, statusReportMs: 300_000, leaseSeconds: 40, maxImages: 50, kubeletPort: 10_250 },
-      services: { mode: 'iptables', masqueradeBit: 14, localhostNodePorts: true, minSyncPeriodMs: 1000 },
+      services: { mode: 'iptables', masqueradeBit: 14, localhostNodePorts: true, minSyncPeriodMs: 50 },
     });
   });
 
@@ -316,7 +316,7 @@ winkernel: { enableDSR: false, forwardHealthCheckVip: false, networkName: "", ro
 `);
     const { config, findings } = await checkConfig({ files: [path], flags: {}, hostname });
     expect(findings).toEqual([]);
-    expect(config?.services).toMatchObject({ minSyncPeriodMs: 1000, syncPeriodMs: 30_000, masqueradeBit: 14 });
+    expect(config?.services).toMatchObject({ minSyncPeriodMs: 50, syncPeriodMs: 30_000, masqueradeBit: 14 });
   });
 });
 

@@ -50,6 +50,7 @@ export function record(of: Container, more: Partial<ContainerRecord> = {}): Cont
     annotations: {},
     resources: undefined,
     user: undefined,
+    provisional: false,
     ...more,
   };
 }
