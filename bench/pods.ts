@@ -119,7 +119,8 @@ class Floor {
       linux: {
         cgroupParent: `${this.cgroup}/${name}`,
         namespaceOptions: { network: 'POD', pid: 'CONTAINER', ipc: 'POD' },
-        seccomp: { type: 'Unconfined' },
+        // As every agent that follows kubelet gives its sandboxes.
+        seccomp: { type: 'RuntimeDefault' },
       },
     };
   }
@@ -160,7 +161,8 @@ class Floor {
         noNewPrivs: false,
         maskedPaths: [],
         readonlyPaths: [],
-        seccomp: { type: 'Unconfined' },
+        // As every agent that follows kubelet gives its sandboxes.
+        seccomp: { type: 'RuntimeDefault' },
       },
     };
   }

@@ -92,11 +92,6 @@ export const oneOf = <const T extends string>(...choices: readonly T[]): Field<T
 export const ip = (): Field<string> =>
   field('an IP address', (value) => (typeof value === 'string' && parseIp(value) !== undefined ? value : undefined));
 
-export const cidr = (): Field<string> =>
-  field('a CIDR such as 10.0.0.0/24', (value) =>
-    typeof value === 'string' && parseCidr(value) !== undefined ? value : undefined,
-  );
-
 /** One CIDR, or two of different families joined by a comma. */
 export const cidrList = (): Field<readonly string[]> =>
   field('a CIDR such as 10.0.0.0/16, or one per IP family joined by a comma', (value) => {

@@ -7,7 +7,7 @@ interface ReflectMetadata {
 }
 
 /**
- * Loads @peculiar/x509 (8 MB of code in memory) when it is first needed. Its dependency injection (tsyringe) insists on
+ * Loads @peculiar/x509 (some 12 MB in memory) when it is first needed. Its dependency injection (tsyringe) insists on
  * three functions of the reflect-metadata proposal, which are given to it here instead of a polyfill package.
  */
 export async function loadX509(): Promise<X509> {

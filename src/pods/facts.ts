@@ -10,8 +10,10 @@ export interface PodFacts {
   readonly startTime: number;
   /** Steps under way, by run key. */
   readonly running: ReadonlySet<string>;
-  /** The cgroup parent, once cgroup, directories and volumes are there. */
-  readonly prepared: { readonly cgroupParent: string } | undefined;
+  /** Volumes and log directory are there. */
+  readonly prepared: boolean;
+  /** The pod's cgroup is there, with its limits. */
+  readonly cgroupReady: boolean;
   /** Sandboxes whose network and processes this process has seen taken down by StopPodSandbox. */
   readonly stoppedSandboxes: ReadonlySet<string>;
   readonly volumesGone: boolean;

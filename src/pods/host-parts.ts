@@ -25,7 +25,11 @@ export interface HostPartsOptions {
 }
 
 export interface HostPartsDeps {
-  readonly cgroups: { ensure(pod: Pod): Promise<string>; remove(podUid: string): Promise<void> };
+  readonly cgroups: {
+    pathOf(pod: Pod): string;
+    ensure(pod: Pod): Promise<unknown>;
+    remove(podUid: string): Promise<void>;
+  };
   readonly volumes: VolumeManager;
   readonly podFiles: PodFiles;
   readonly files: Files;
@@ -46,7 +50,11 @@ export class HostParts implements PodParts {
     this.deps = deps;
   }
 
-  ensureCgroup(pod: Pod): Promise<string> {
+  cgroupParent(pod: Pod): string {
+    return this.deps.cgroups.pathOf(pod);
+  }
+
+  ensureCgroup(pod: Pod): Promise<unknown> {
     return this.deps.cgroups.ensure(pod);
   }
 

@@ -54,7 +54,13 @@ const IMAGE: BackoffOptions = { baseMs: 10_000, maxMs: 300_000 };
 const EXIT_DETAILS_MS = 500;
 
 /** Steps that start a pod; they are cut off when it must end. */
-const STARTING: ReadonlySet<Step['do']> = new Set(['prepare', 'createSandbox', 'ensureImage', 'startContainer']);
+const STARTING: ReadonlySet<Step['do']> = new Set([
+  'prepare',
+  'ensureCgroup',
+  'createSandbox',
+  'ensureImage',
+  'startContainer',
+]);
 
 /**
  * Brings each pod to what is wanted of it: observe, diff, act. One run per pod at a time, pods never wait for each
@@ -263,6 +269,7 @@ export class PodLoop {
 
   private start(step: Step, state: PodState): void {
     const key = runKey(step);
+    const startedAt = this.deps.clock.monotonic();
     state.running.add(key);
     let result: Promise<void> | void;
     try {
@@ -271,7 +278,11 @@ export class PodLoop {
       result = Promise.reject(error);
     }
     const ended = Promise.resolve(result)
-      .then(() => state.stepSucceeded(failureKey(step)))
+      .then(() => {
+        state.stepSucceeded(failureKey(step));
+        const ms = Math.round((this.deps.clock.monotonic() - startedAt) * 10) / 10;
+        this.deps.log.debug({ pod: podText(state.identity), ...step, ms }, 'step done');
+      })
       .catch((error: unknown) => this.stepFailed(step, state, error))
       .finally(() => {
         state.running.delete(key);
@@ -321,7 +332,7 @@ export class PodLoop {
     const { clock, log, refreshVolumes } = this.deps;
     const due = state.volumesAgainAt !== undefined && state.volumesAgainAt <= clock.now();
     const wanted = state.volumesStale || due;
-    if (!wanted || plan.mode !== 'sync' || state.prepared === undefined || state.running.has('refreshVolumes')) return;
+    if (!wanted || plan.mode !== 'sync' || !state.prepared || state.running.has('refreshVolumes')) return;
     state.volumesStale = false;
     state.running.add('refreshVolumes');
     void refreshVolumes(state.pod)

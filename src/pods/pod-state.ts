@@ -20,7 +20,8 @@ export class PodState implements PodFacts {
   readonly identity: PodIdentity;
   readonly startTime: number;
   readonly running = new Set<string>();
-  prepared: { readonly cgroupParent: string } | undefined;
+  prepared = false;
+  cgroupReady = false;
   readonly stoppedSandboxes = new Set<string>();
   volumesGone = false;
   cgroupGone = false;

@@ -100,9 +100,12 @@ class PartsInMemory implements PodParts {
     this.cri = cri;
   }
 
-  async ensureCgroup(pod: Pod): Promise<string> {
-    this.cgroups.add(pod.metadata.uid ?? '');
+  cgroupParent(pod: Pod): string {
     return `/kubepods/pod${pod.metadata.uid}`;
+  }
+
+  async ensureCgroup(pod: Pod): Promise<void> {
+    this.cgroups.add(pod.metadata.uid ?? '');
   }
 
   async removeCgroup(uid: string): Promise<void> {

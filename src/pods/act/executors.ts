@@ -67,6 +67,7 @@ export class StepExecutor {
 
   private readonly executors: Executors = {
     prepare: (_step, state) => this.prepare(state),
+    ensureCgroup: (_step, state) => this.ensureCgroup(state),
     createSandbox: (step, state) => this.createSandbox(step.attempt, state),
     stopSandbox: (step, state) => this.stopSandbox(step.id, state),
     removeSandbox: (step, state) => this.removeSandbox(step.id, state),
@@ -84,12 +85,12 @@ export class StepExecutor {
       this.deps.parts.release(state.identity.uid);
       await this.deps.parts.tearDownVolumes(state.identity.uid);
       state.volumesGone = true;
-      state.prepared = undefined;
+      state.prepared = false;
     },
     removeCgroup: async (_step, state) => {
       await this.deps.parts.removeCgroup(state.identity.uid);
       state.cgroupGone = true;
-      state.prepared = undefined;
+      state.cgroupReady = false;
     },
     finalize: (_step, state) => {
       state.finalized = true;
@@ -106,13 +107,17 @@ export class StepExecutor {
   private async prepare(state: PodState): Promise<void> {
     const { parts } = this.deps;
     const { signal } = state.starting;
-    const [cgroupParent] = await Promise.all([
-      withReason('FailedCreatePodContainer', () => parts.ensureCgroup(state.pod)),
+    await Promise.all([
       withReason('FailedMount', () => parts.setUpVolumes(state.pod, signal)),
       withReason('FailedCreatePodContainer', () => parts.makeLogDirectory(state.identity)),
     ]);
     signal.throwIfAborted();
-    state.prepared = { cgroupParent };
+    state.prepared = true;
+  }
+
+  private async ensureCgroup(state: PodState): Promise<void> {
+    await withReason('FailedCreatePodContainer', () => this.deps.parts.ensureCgroup(state.pod));
+    state.cgroupReady = true;
   }
 
   private async createSandbox(attempt: number, state: PodState): Promise<void> {
@@ -145,7 +150,7 @@ export class StepExecutor {
   private sandboxConfig(state: PodState, attempt: number): PodSandboxConfig {
     return sandboxConfig(state.pod, {
       attempt,
-      cgroupParent: state.prepared?.cgroupParent ?? '',
+      cgroupParent: this.deps.parts.cgroupParent(state.pod),
       podLogsDir: this.options.podLogsDir,
       clusterDomain: this.options.clusterDomain,
       dns: this.deps.dns(state.pod),

@@ -4,8 +4,9 @@ import type { PodIdentity } from '../identity.ts';
 
 /** What acting on a pod needs from the neighbouring parts of this room; the composition root wires them. */
 export interface PodParts {
-  /** Makes the pod's cgroup; answers the parent to give to CRI. */
-  ensureCgroup(pod: Pod): Promise<string>;
+  /** Where the pod's cgroup is: the parent to give to CRI. Throws InvalidObject for a UID that cannot name one. */
+  cgroupParent(pod: Pod): string;
+  ensureCgroup(pod: Pod): Promise<unknown>;
   removeCgroup(podUid: string): Promise<void>;
   setUpVolumes(pod: Pod, signal: AbortSignal): Promise<void>;
   tearDownVolumes(podUid: string): Promise<void>;

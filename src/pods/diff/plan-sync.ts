@@ -8,14 +8,16 @@ import { restartPolicyOf, restartsAfterExit } from './outcome.ts';
 import type { PlanBuilder, PlanInput } from './plan.ts';
 
 /**
- * The life of a pod, in the order of its steps: 1 host (cgroup, directories, volumes), 2 sandbox, 3 ephemeral
+ * The life of a pod, in the order of its steps: 1 volumes, and beside them the cgroup, 2 sandbox, 3 ephemeral
  * containers, 4 init containers and sidecars one after the other, 5 app containers in order; beside that, containers
- * that must be restarted are killed, and dead ones that nobody needs any more are removed.
+ * that must be restarted are killed, and dead ones that nobody needs any more are removed. The sandbox does not wait for
+ * the cgroup (the runtime makes the directories that it finds missing), but no container starts without its limits.
  */
 export function planSync(builder: PlanBuilder): void {
   const { input } = builder;
   setDefaultWaiting(builder);
-  if (input.facts.prepared === undefined) builder.push({ do: 'prepare' });
+  if (!input.facts.prepared) builder.push({ do: 'prepare' });
+  if (!input.facts.cgroupReady) builder.push({ do: 'ensureCgroup' });
   const sandbox = currentSandbox(input);
   if (sandbox === undefined) {
     planNewSandbox(builder);
@@ -67,7 +69,7 @@ function planNewSandbox(builder: PlanBuilder): void {
     if (!facts.stoppedSandboxes.has(sandbox.id)) builder.push({ do: 'stopSandbox', id: sandbox.id });
   }
   if (runtime.sandboxes.some((sandbox) => sandbox.state === 'READY' || !facts.stoppedSandboxes.has(sandbox.id))) return;
-  if (facts.prepared === undefined) return;
+  if (!facts.prepared) return;
   if (!node.networkReady && pod.spec.hostNetwork !== true) return;
   const attempt = (runtime.sandboxes[0]?.attempt ?? -1) + 1;
   const ranBefore = attempt > 0 && runtime.containers.length > 0;
@@ -290,7 +292,8 @@ function startNow(
   restartCount: number,
   createdId: string | undefined,
 ): 'under way' | 'held' {
-  if (builder.input.facts.prepared === undefined) return 'under way';
+  const { prepared, cgroupReady } = builder.input.facts;
+  if (!prepared || !cgroupReady) return 'under way';
   const taken = builder.push({
     do: 'startContainer',
     container: container.name,

@@ -4,7 +4,7 @@ import { planKill } from './kill.ts';
 import type { Plan, PlanBuilder, PlanInput } from './plan.ts';
 
 /** Steps of a pod's start that are cut off when it must end; nothing is taken down before they have let go. */
-const STARTING = ['prepare', 'createSandbox', 'start'];
+const STARTING = ['prepare', 'ensureCgroup', 'createSandbox', 'start'];
 
 /**
  * The end of a pod, in the reverse order of its start:

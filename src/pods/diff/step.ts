@@ -2,8 +2,10 @@ import type { PodEnd } from '../facts.ts';
 
 /** Everything that deckhand can do to a pod; each reads as one sentence. */
 export type Step =
-  /** Make cgroup, directories and volumes ready. */
+  /** Make volumes and log directory ready. */
   | { readonly do: 'prepare' }
+  /** Make the pod's cgroup, or bring its limits up to date. */
+  | { readonly do: 'ensureCgroup' }
   | { readonly do: 'createSandbox'; readonly attempt: number }
   /** Kill what is left in a sandbox and take down its network. */
   | { readonly do: 'stopSandbox'; readonly id: string }
@@ -68,6 +70,7 @@ export function runKey(step: Step): string {
     case 'stopContainer':
       return `stopContainer/${step.id}/${step.deadline}`;
     case 'prepare':
+    case 'ensureCgroup':
     case 'createSandbox':
     case 'endPod':
     case 'unmountVolumes':

@@ -122,6 +122,8 @@ export class ApiHandler {
         await this.resource(exchange, info, leave);
       }
     } catch (error) {
+      // What is left of a body that nobody reads ends with the connection.
+      if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
       this.fail(response, error, info);
     } finally {
       leave();

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { TokenSigner } from '../certificates/token-signer.ts';
-import { AUTHENTICATED_GROUP, anonymous, type Identity } from './identity.ts';
-import { unauthorized } from './status-error.ts';
+import { ADMIN_GROUP, AUTHENTICATED_GROUP, anonymous, type Identity } from './identity.ts';
+import { StatusError, unauthorized } from './status-error.ts';
 
 export interface AuthenticatorDeps {
   /** Checks service account tokens. */
@@ -25,8 +25,20 @@ export class Authenticator {
     this.byToken.set(digest(token), identity);
   }
 
-  /** Anonymous without credentials; throws 401 for bad ones. */
+  /** Anonymous without credentials; throws 401 for bad ones. Administrators may act as others (kubectl --as). */
   authenticate(request: IncomingMessage): Identity {
+    const identity = this.ofCredentials(request);
+    const username = request.headers['impersonate-user'];
+    if (username === undefined) return identity;
+    if (!identity.groups.includes(ADMIN_GROUP)) {
+      const message = `User "${identity.username}" cannot impersonate resource "users" in API group "" at the cluster scope`;
+      throw new StatusError('Forbidden', 403, 'Forbidden', message, {});
+    }
+    const groups = request.headersDistinct['impersonate-group'] ?? [];
+    return withAuthenticated({ username: String(username), groups });
+  }
+
+  private ofCredentials(request: IncomingMessage): Identity {
     const authorization = request.headers.authorization;
     if (authorization !== undefined) {
       const token = /^Bearer (\S+)$/i.exec(authorization)?.[1];

@@ -50,7 +50,7 @@ function messageOf(data: Buffer, name: string, messages: Messages): JsonObject {
       addEntry(object, field, value, messages);
       continue;
     }
-    const json = valueOf(value, field.type, messages);
+    const json = jsonOf(value, field.type, messages);
     if (field.shape === 'list') {
       const before = object[field.name];
       object[field.name] = Array.isArray(before) ? [...before, json] : [json];
@@ -68,7 +68,7 @@ function addEntry(object: JsonObject, field: FieldType, value: number | Buffer, 
   let item: unknown = '';
   for (const [number, part] of fieldsOf(value)) {
     if (number === 1) key = String(part);
-    if (number === 2) item = valueOf(part, field.type, messages);
+    if (number === 2) item = jsonOf(part, field.type, messages);
   }
   const before = object[field.name];
   const map: JsonObject = isObject(before) ? before : {};
@@ -76,7 +76,7 @@ function addEntry(object: JsonObject, field: FieldType, value: number | Buffer, 
   object[field.name] = map;
 }
 
-function valueOf(value: number | Buffer, type: string, messages: Messages): unknown {
+function jsonOf(value: number | Buffer, type: string, messages: Messages): unknown {
   switch (type) {
     case 'string':
       return value.toString();

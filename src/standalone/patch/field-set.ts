@@ -133,7 +133,7 @@ export function fieldsOf(value: unknown, schema: Schema | undefined): FieldSet {
   return set;
 }
 
-export interface Part {
+interface Part {
   readonly value: unknown;
   readonly schema: Schema | undefined;
   /** An item of a list: a member of the set by itself. */
@@ -168,7 +168,7 @@ export function partsOf(value: unknown, schema: Schema | undefined): Map<string,
 }
 
 /** `k:…` or `v:…` of a list's item; undefined when it lacks a key that has no preset. */
-export function itemElement(item: unknown, schema: ListSchema): string | undefined {
+function itemElement(item: unknown, schema: ListSchema): string | undefined {
   if (schema.listType === 'set') return `v:${JSON.stringify(item)}`;
   if (!isObject(item)) return undefined;
   const keys: JsonObject = {};

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Schema } from '../schema/port.ts';
-import { type Comparison, compare, FieldSet, fieldsOf, itemElement, partsOf, pathText } from './field-set.ts';
+import { type Comparison, compare, FieldSet, fieldsOf, partsOf, pathText } from './field-set.ts';
 import { assign, isObject, type JsonObject, own } from './json-value.ts';
 
 /** Who writes, as managedFields records it. */
@@ -98,7 +98,7 @@ export function serverSideApply(
     object = (prune(merged, mine.set, kept, schema) ?? {}) as JsonObject;
   }
   if (live !== undefined) dropRemoved(others, compare(live, object, schema));
-  const time = mine !== undefined && mine.set.equals(applied) ? mine.time : writer.time;
+  const time = mine?.set.equals(applied) ? mine.time : writer.time;
   const own: Entry = { ...writer, operation: 'Apply', time, set: applied };
   return { conflicts: undefined, object: withEntries(object, [own, ...others]) };
 }
@@ -225,10 +225,12 @@ function mergeApplied(live: unknown, config: unknown, schema: Schema | undefined
   if (schema?.kind === 'list') {
     const merged: unknown[] = [];
     const liveOnly = [...before].filter(([element]) => !parts.has(element)).map(([, part]) => part);
-    for (const [element, part] of parts) {
+    const wanted = [...parts];
+    for (const [index, [element, part]] of wanted.entries()) {
       const match = before.get(element);
-      // Items that only the server has keep their places in front of the items that they stood in front of.
-      const limit = match === undefined ? firstMatched(parts, before, liveOnly) : Number(match.at);
+      // Items that only the server has stay in front of what they stood in front of.
+      const next = wanted.slice(index).find(([other]) => before.has(other));
+      const limit = next === undefined ? Number.POSITIVE_INFINITY : Number(before.get(next[0])?.at);
       while (liveOnly[0] !== undefined && Number(liveOnly[0].at) < limit) merged.push(liveOnly.shift()?.value);
       merged.push(match === undefined ? part.value : mergeApplied(match.value, part.value, schema.item));
     }
@@ -241,19 +243,6 @@ function mergeApplied(live: unknown, config: unknown, schema: Schema | undefined
     else assign(merged, key, mergeApplied(own(merged, key), part.value, part.schema));
   }
   return merged;
-}
-
-/** How far server-only items go before a new item: up to the next item that the configuration names, too. */
-function firstMatched(
-  parts: ReadonlyMap<string, unknown>,
-  before: ReadonlyMap<string, { readonly at: string | number }>,
-  liveOnly: readonly { readonly at: string | number }[],
-): number {
-  const from = Number(liveOnly[0]?.at ?? 0);
-  for (const [element, part] of before) {
-    if (parts.has(element) && Number(part.at) > from) return Number(part.at);
-  }
-  return Number.POSITIVE_INFINITY;
 }
 
 /** Takes from `value` the fields in `last` that are not in `kept`; undefined when nothing of it is left. */
@@ -281,6 +270,3 @@ function prune(value: unknown, last: FieldSet, kept: FieldSet | undefined, schem
   for (const [key, item] of left) assign(object, String(key), item);
   return isDeepStrictEqual(object, value) ? value : object;
 }
-
-/** The keyed list item's element, for those who read managedFields. */
-export { itemElement };

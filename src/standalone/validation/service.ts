@@ -78,7 +78,8 @@ function servicePortErrors(port: ServicePort, named: boolean, path: string): Fie
   const error = portNumberError(port.port ?? 0);
   if (error !== undefined) errors.push(invalid(child(path, 'port'), port.port ?? 0, error));
   if (!port.protocol) errors.push(required(child(path, 'protocol')));
-  errors.push(...portErrors(port.targetPort, child(path, 'targetPort')));
+  // Where it was not given it is the port again, whose mistake has been told.
+  if (port.targetPort !== port.port) errors.push(...portErrors(port.targetPort, child(path, 'targetPort')));
   if (port.appProtocol) {
     const appError = qualifiedNameError(port.appProtocol);
     if (appError !== undefined) errors.push(invalid(child(path, 'appProtocol'), port.appProtocol, appError));

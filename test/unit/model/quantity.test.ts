@@ -13,11 +13,33 @@ import { canonicalQuantity } from '../../../src/standalone/defaults/canonical-qu
 
 const number = fc.oneof(
   fc.integer({ min: -100_000, max: 100_000 }).map(String),
-  fc.tuple(fc.integer({ min: 0, max: 9999 }), fc.integer({ min: 0, max: 999 })).map(([whole, part]) => `${whole}.${part}`),
+  fc
+    .tuple(fc.integer({ min: 0, max: 9999 }), fc.integer({ min: 0, max: 999 }))
+    .map(([whole, part]) => `${whole}.${part}`),
   fc.integer({ min: 0, max: 999 }).map((part) => `.${part}`),
   fc.integer({ min: 0, max: 999 }).map((whole) => `${whole}.`),
 );
-const suffix = fc.constantFrom('', 'n', 'u', 'm', 'k', 'M', 'G', 'T', 'P', 'E', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei', 'e3', 'E-2', 'e+6');
+const suffix = fc.constantFrom(
+  '',
+  'n',
+  'u',
+  'm',
+  'k',
+  'M',
+  'G',
+  'T',
+  'P',
+  'E',
+  'Ki',
+  'Mi',
+  'Gi',
+  'Ti',
+  'Pi',
+  'Ei',
+  'e3',
+  'E-2',
+  'e+6',
+);
 const quantity = fc.tuple(number, suffix).map(([digits, unit]) => `${digits}${unit}`);
 
 describe('parseQuantity', () => {
@@ -38,10 +60,13 @@ describe('parseQuantity', () => {
     expect(parseQuantity(text)).toBe(nano);
   });
 
-  it.each(['', ' 1', '1 ', '1KB', '1ki', 'Mi', '1.2.3', '0x10', '1e', '--1', '1mm', 'NaN', '१'])('refuses %j', (text) => {
-    expect(isQuantity(text)).toBe(false);
-    expect(() => parseQuantity(text)).toThrow(expect.objectContaining({ code: 'InvalidArgument' }));
-  });
+  it.each(['', ' 1', '1 ', '1KB', '1ki', 'Mi', '1.2.3', '0x10', '1e', '--1', '1mm', 'NaN', '१'])(
+    'refuses %j',
+    (text) => {
+      expect(isQuantity(text)).toBe(false);
+      expect(() => parseQuantity(text)).toThrow(expect.objectContaining({ code: 'InvalidArgument' }));
+    },
+  );
 
   it('keeps the value when written and read again', () => {
     fc.assert(

@@ -73,7 +73,8 @@ export function facts(more: Partial<PodFacts> = {}): PodFacts {
   return {
     startTime: NOW - 60_000,
     running: new Set(),
-    prepared: { cgroupParent: '/kubepods/podu1' },
+    prepared: true,
+    cgroupReady: true,
     stoppedSandboxes: new Set(),
     volumesGone: false,
     cgroupGone: false,

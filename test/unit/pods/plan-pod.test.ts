@@ -32,7 +32,24 @@ const kill = (sinceAgoMs: number, graceMs: number, preStopDone = true) => ({
 });
 
 const rows: [string, Partial<PlanInput>, string[]][] = [
-  ['a new pod: host first, image beside', { facts: facts({ prepared: undefined }) }, ['prepare', 'ensureImage a']],
+  [
+    'a new pod: host first, image beside',
+    { facts: facts({ prepared: false, cgroupReady: false }) },
+    ['prepare', 'ensureCgroup', 'ensureImage a'],
+  ],
+  [
+    'the sandbox does not wait for the cgroup',
+    { facts: facts({ cgroupReady: false }) },
+    ['ensureCgroup', 'ensureImage a', 'createSandbox'],
+  ],
+  [
+    'a container does wait for the cgroup',
+    {
+      runtime: runtime([sandbox()]),
+      facts: facts({ containers: withImages('a'), running: new Set(['ensureCgroup']), cgroupReady: false }),
+    },
+    [],
+  ],
   ['host ready: sandbox, image beside', {}, ['ensureImage a', 'createSandbox']],
   ['network not ready: no sandbox', { node: { networkReady: false, networkMessage: '' } }, ['ensureImage a']],
   [
@@ -50,8 +67,8 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
   ['running: nothing', { runtime: runtime([sandbox()], [record(a)]) }, []],
   [
     'adopted, host not prepared by this process: prepare only',
-    { runtime: runtime([sandbox()], [record(a)]), facts: facts({ prepared: undefined }) },
-    ['prepare'],
+    { runtime: runtime([sandbox()], [record(a)]), facts: facts({ prepared: false, cgroupReady: false }) },
+    ['prepare', 'ensureCgroup'],
   ],
   [
     'created but never started: start that one',

@@ -38,7 +38,10 @@ export async function startEmbeddedApi(
           },
           { store, schemas, clock, random: Math.random },
         );
-        const controllers = new Controllers({ rootCa: authority }, { store, admission, clock, random: Math.random, log: silent });
+        const controllers = new Controllers(
+          { rootCa: authority },
+          { store, admission, clock, random: Math.random, log: silent },
+        );
         return { admission, controllers };
       },
       ...deps,

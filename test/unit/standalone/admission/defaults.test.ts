@@ -72,7 +72,10 @@ describe('pod defaults', () => {
 
   it('takes requests from limits and spells quantities as the API does', () => {
     const container = containerOf({ resources: { limits: { cpu: 0.5, memory: '1024Mi' }, requests: { cpu: '100m' } } });
-    expect(container?.resources).toEqual({ limits: { cpu: '500m', memory: '1Gi' }, requests: { cpu: '100m', memory: '1Gi' } });
+    expect(container?.resources).toEqual({
+      limits: { cpu: '500m', memory: '1Gi' },
+      requests: { cpu: '100m', memory: '1Gi' },
+    });
     expect(container?.resizePolicy).toEqual([
       { resourceName: 'cpu', restartPolicy: 'NotRequired' },
       { resourceName: 'memory', restartPolicy: 'NotRequired' },
@@ -80,16 +83,34 @@ describe('pod defaults', () => {
   });
 
   it('gives host ports on the host network, keeps zero grace, and knows the old name of the account', () => {
-    const pod = defaulted<Pod>(resources.pods, podWith({ hostNetwork: true, terminationGracePeriodSeconds: 0, serviceAccount: 'robot' }, { ports: [{ containerPort: 80 }] }));
+    const pod = defaulted<Pod>(
+      resources.pods,
+      podWith(
+        { hostNetwork: true, terminationGracePeriodSeconds: 0, serviceAccount: 'robot' },
+        { ports: [{ containerPort: 80 }] },
+      ),
+    );
     expect(pod.spec.containers[0]?.ports?.[0]?.hostPort).toBe(80);
-    expect(pod.spec).toMatchObject({ terminationGracePeriodSeconds: 0, serviceAccountName: 'robot', serviceAccount: 'robot' });
+    expect(pod.spec).toMatchObject({
+      terminationGracePeriodSeconds: 0,
+      serviceAccountName: 'robot',
+      serviceAccount: 'robot',
+    });
   });
 
   it('fills volumes', () => {
     const volumes = [
       { name: 'a' },
       { name: 'b', secret: { secretName: 's' } },
-      { name: 'c', projected: { sources: [{ serviceAccountToken: { path: 't' } }, { downwardAPI: { items: [{ path: 'p', fieldRef: { fieldPath: 'metadata.name' } }] } }] } },
+      {
+        name: 'c',
+        projected: {
+          sources: [
+            { serviceAccountToken: { path: 't' } },
+            { downwardAPI: { items: [{ path: 'p', fieldRef: { fieldPath: 'metadata.name' } }] } },
+          ],
+        },
+      },
       { name: 'd', hostPath: { path: '/x' } },
     ];
     const [a, b, c, d] = defaulted<Pod>(resources.pods, podWith({ volumes })).spec.volumes ?? [];
@@ -97,7 +118,10 @@ describe('pod defaults', () => {
     expect(b?.secret?.defaultMode).toBe(420);
     expect(c?.projected).toMatchObject({
       defaultMode: 420,
-      sources: [{ serviceAccountToken: { expirationSeconds: 3600 } }, { downwardAPI: { items: [{ fieldRef: { apiVersion: 'v1' } }] } }],
+      sources: [
+        { serviceAccountToken: { expirationSeconds: 3600 } },
+        { downwardAPI: { items: [{ fieldRef: { apiVersion: 'v1' } }] } },
+      ],
     });
     expect(d?.hostPath?.type).toBe('');
   });
@@ -146,7 +170,11 @@ describe('defaults of other kinds', () => {
   });
 
   it('secrets fold stringData over data', () => {
-    const secret = { metadata: { name: 's', namespace: 'default' }, data: { a: 'b2xk', b: 'Yg==\n' }, stringData: { a: 'new', c: 'é' } };
+    const secret = {
+      metadata: { name: 's', namespace: 'default' },
+      data: { a: 'b2xk', b: 'Yg==\n' },
+      stringData: { a: 'new', c: 'é' },
+    };
     expect(defaulted(resources.secrets, secret)).toMatchObject({
       type: 'Opaque',
       data: { a: 'bmV3', b: 'Yg==', c: Buffer.from('é').toString('base64') },
@@ -155,17 +183,29 @@ describe('defaults of other kinds', () => {
   });
 
   it('namespaces, volumes, claims, slices, nodes, classes', () => {
-    expect(defaulted(resources.namespaces, { metadata: { name: 'n' } })).toMatchObject({ metadata: { labels: { 'kubernetes.io/metadata.name': 'n' } } });
-    expect(defaulted(resources.persistentvolumes, { metadata: { name: 'n' }, spec: { hostPath: { path: '/x' } } })).toMatchObject({
+    expect(defaulted(resources.namespaces, { metadata: { name: 'n' } })).toMatchObject({
+      metadata: { labels: { 'kubernetes.io/metadata.name': 'n' } },
+    });
+    expect(
+      defaulted(resources.persistentvolumes, { metadata: { name: 'n' }, spec: { hostPath: { path: '/x' } } }),
+    ).toMatchObject({
       spec: { persistentVolumeReclaimPolicy: 'Retain', volumeMode: 'Filesystem', hostPath: { type: '' } },
       status: { phase: 'Pending' },
     });
-    expect(defaulted(resources.persistentvolumeclaims, { metadata: { name: 'n' } })).toMatchObject({ spec: { volumeMode: 'Filesystem' } });
-    expect(defaulted(resources.endpointslices, { metadata: { name: 'n' }, addressType: 'IPv4', ports: [{ port: 1 }] })).toMatchObject({
+    expect(defaulted(resources.persistentvolumeclaims, { metadata: { name: 'n' } })).toMatchObject({
+      spec: { volumeMode: 'Filesystem' },
+    });
+    expect(
+      defaulted(resources.endpointslices, { metadata: { name: 'n' }, addressType: 'IPv4', ports: [{ port: 1 }] }),
+    ).toMatchObject({
       endpoints: [],
       ports: [{ name: '', protocol: 'TCP', port: 1 }],
     });
-    expect(defaulted(resources.nodes, { metadata: { name: 'n' }, status: { capacity: { cpu: '2000m' } } })).toMatchObject({ status: { allocatable: { cpu: '2' } } });
-    expect(defaulted(resources.priorityclasses, { metadata: { name: 'n' }, value: 5 })).toMatchObject({ preemptionPolicy: 'PreemptLowerPriority' });
+    expect(
+      defaulted(resources.nodes, { metadata: { name: 'n' }, status: { capacity: { cpu: '2000m' } } }),
+    ).toMatchObject({ status: { allocatable: { cpu: '2' } } });
+    expect(defaulted(resources.priorityclasses, { metadata: { name: 'n' }, value: 5 })).toMatchObject({
+      preemptionPolicy: 'PreemptLowerPriority',
+    });
   });
 });

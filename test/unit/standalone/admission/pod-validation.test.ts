@@ -13,27 +13,77 @@ describe('a right pod', () => {
       volumes: [
         volume,
         { name: 'conf', configMap: { name: 'c', items: [{ key: 'k', path: 'a/b' }] } },
-        { name: 'down', downwardAPI: { items: [{ path: 'l', fieldRef: { fieldPath: 'metadata.labels' } }, { path: 'm', resourceFieldRef: { containerName: 'app', resource: 'limits.memory', divisor: '1Mi' } }] } },
-        { name: 'all', projected: { sources: [{ secret: { name: 's' } }, { serviceAccountToken: { path: 'token', expirationSeconds: 600 } }] } },
+        {
+          name: 'down',
+          downwardAPI: {
+            items: [
+              { path: 'l', fieldRef: { fieldPath: 'metadata.labels' } },
+              { path: 'm', resourceFieldRef: { containerName: 'app', resource: 'limits.memory', divisor: '1Mi' } },
+            ],
+          },
+        },
+        {
+          name: 'all',
+          projected: {
+            sources: [{ secret: { name: 's' } }, { serviceAccountToken: { path: 'token', expirationSeconds: 600 } }],
+          },
+        },
       ],
       initContainers: [
         { name: 'setup', image: 'busybox' },
-        { name: 'proxy', image: 'envoy:1', restartPolicy: 'Always', readinessProbe: http, lifecycle: { preStop: { sleep: { seconds: 5 } } } },
+        {
+          name: 'proxy',
+          image: 'envoy:1',
+          restartPolicy: 'Always',
+          readinessProbe: http,
+          lifecycle: { preStop: { sleep: { seconds: 5 } } },
+        },
       ],
       tolerations: [{ operator: 'Exists' }, { key: 'a', value: 'b', effect: 'NoExecute', tolerationSeconds: 5 }],
-      affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'In', values: ['b'] }] }] } } },
-      topologySpreadConstraints: [{ maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule', labelSelector: { matchLabels: { a: 'b' } } }],
-      securityContext: { runAsUser: 1000, sysctls: [{ name: 'net.core.somaxconn', value: '1' }], seccompProfile: { type: 'RuntimeDefault' } },
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'In', values: ['b'] }] }],
+          },
+        },
+      },
+      topologySpreadConstraints: [
+        {
+          maxSkew: 1,
+          topologyKey: 'zone',
+          whenUnsatisfiable: 'DoNotSchedule',
+          labelSelector: { matchLabels: { a: 'b' } },
+        },
+      ],
+      securityContext: {
+        runAsUser: 1000,
+        sysctls: [{ name: 'net.core.somaxconn', value: '1' }],
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
       dnsPolicy: 'None',
-      dnsConfig: { nameservers: ['10.0.0.1'], searches: ['a.b.', '_tcp.x', '.'], options: [{ name: 'ndots', value: '2' }] },
+      dnsConfig: {
+        nameservers: ['10.0.0.1'],
+        searches: ['a.b.', '_tcp.x', '.'],
+        options: [{ name: 'ndots', value: '2' }],
+      },
       hostAliases: [{ ip: '10.0.0.9', hostnames: ['db'] }],
       readinessGates: [{ conditionType: 'example.com/ready' }],
     };
     const container = {
-      ports: [{ name: 'http', containerPort: 80 }, { containerPort: 80, protocol: 'UDP' }],
-      env: [{ name: 'A.B-C', value: 'x' }, { name: 'L', valueFrom: { fieldRef: { fieldPath: "metadata.labels['app']" } } }, { name: 'K', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } }],
+      ports: [
+        { name: 'http', containerPort: 80 },
+        { containerPort: 80, protocol: 'UDP' },
+      ],
+      env: [
+        { name: 'A.B-C', value: 'x' },
+        { name: 'L', valueFrom: { fieldRef: { fieldPath: "metadata.labels['app']" } } },
+        { name: 'K', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } },
+      ],
       envFrom: [{ prefix: 'P_', configMapRef: { name: 'c' } }],
-      volumeMounts: [{ name: 'data', mountPath: '/data', subPath: 'a/b' }, { name: 'conf', mountPath: '/conf', readOnly: true, recursiveReadOnly: 'IfPossible' }],
+      volumeMounts: [
+        { name: 'data', mountPath: '/data', subPath: 'a/b' },
+        { name: 'conf', mountPath: '/conf', readOnly: true, recursiveReadOnly: 'IfPossible' },
+      ],
       resources: { limits: { cpu: '1', memory: '1Gi', 'hugepages-2Mi': '4Mi', 'example.com/gpu': 1 } },
       livenessProbe: { exec: { command: ['true'] }, terminationGracePeriodSeconds: 5 },
       startupProbe: { grpc: { port: 9090 } },
@@ -57,7 +107,10 @@ describe('metadata', () => {
     [{ annotations: { 'a b': 'c' } }, 'metadata.annotations: Invalid value: "a b"'],
     [{ annotations: { a: 'x'.repeat(262_145) } }, 'metadata.annotations: Too long: may not be more than 262144 bytes'],
     [{ finalizers: ['x y'] }, 'metadata.finalizers[0]: Invalid value: "x y"'],
-    [{ ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'a', uid: '' }] }, 'metadata.ownerReferences[0].uid: Required value: must not be empty'],
+    [
+      { ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'a', uid: '' }] },
+      'metadata.ownerReferences[0].uid: Required value: must not be empty',
+    ],
   ])('%#', (metadata, message) => {
     const [mistake, ...more] = podMistakes({}, {}, metadata);
     expect(more).toEqual([]);
@@ -68,18 +121,50 @@ describe('metadata', () => {
 describe('the spec', () => {
   it.each([
     [{ containers: [] }, 'spec.containers: Required value'],
-    [{ containers: [{ name: 'a', image: 'i' }, { name: 'a', image: 'i' }] }, 'spec.containers[1].name: Duplicate value: "a"'],
+    [
+      {
+        containers: [
+          { name: 'a', image: 'i' },
+          { name: 'a', image: 'i' },
+        ],
+      },
+      'spec.containers[1].name: Duplicate value: "a"',
+    ],
     [{ initContainers: [{ name: 'app', image: 'i' }] }, 'spec.initContainers[0].name: Duplicate value: "app"'],
-    [{ initContainers: [{ name: 'b', image: 'i', livenessProbe: http }] }, 'spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always'],
-    [{ initContainers: [{ name: 'b', image: 'i', lifecycle: { preStop: { sleep: { seconds: 1 } } } }] }, 'spec.initContainers[0].lifecycle: Forbidden'],
-    [{ ephemeralContainers: [{ name: 'd', image: 'i' }] }, 'spec.ephemeralContainers: Forbidden: cannot be set on create'],
-    [{ restartPolicy: 'Sometimes' }, 'spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure"'],
+    [
+      { initContainers: [{ name: 'b', image: 'i', livenessProbe: http }] },
+      'spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always',
+    ],
+    [
+      { initContainers: [{ name: 'b', image: 'i', lifecycle: { preStop: { sleep: { seconds: 1 } } } }] },
+      'spec.initContainers[0].lifecycle: Forbidden',
+    ],
+    [
+      { ephemeralContainers: [{ name: 'd', image: 'i' }] },
+      'spec.ephemeralContainers: Forbidden: cannot be set on create',
+    ],
+    [
+      { restartPolicy: 'Sometimes' },
+      'spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure"',
+    ],
     [{ dnsPolicy: 'Clusterfirst' }, 'did you mean "ClusterFirst"?'],
     [{ dnsPolicy: 'None' }, 'spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None'],
-    [{ dnsConfig: { nameservers: ['dns.example'] } }, 'spec.dnsConfig.nameservers[0]: Invalid value: "dns.example": must be a valid IP address'],
-    [{ dnsConfig: { nameservers: ['1.1.1.1', '1.1.1.2', '1.1.1.3', '1.1.1.4'] } }, 'must not have more than 3 nameservers'],
-    [{ terminationGracePeriodSeconds: -1 }, 'spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0'],
-    [{ activeDeadlineSeconds: 0 }, 'spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive'],
+    [
+      { dnsConfig: { nameservers: ['dns.example'] } },
+      'spec.dnsConfig.nameservers[0]: Invalid value: "dns.example": must be a valid IP address',
+    ],
+    [
+      { dnsConfig: { nameservers: ['1.1.1.1', '1.1.1.2', '1.1.1.3', '1.1.1.4'] } },
+      'must not have more than 3 nameservers',
+    ],
+    [
+      { terminationGracePeriodSeconds: -1 },
+      'spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0',
+    ],
+    [
+      { activeDeadlineSeconds: 0 },
+      'spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive',
+    ],
     [{ hostname: 'a.b' }, 'spec.hostname: Invalid value: "a.b"'],
     [{ nodeName: 'N1' }, 'spec.nodeName: Invalid value: "N1"'],
     [{ nodeSelector: { 'a b': 'c' } }, 'spec.nodeSelector: Invalid value: "a b"'],
@@ -87,21 +172,54 @@ describe('the spec', () => {
     [{ hostAliases: [{ ip: 'x' }] }, 'spec.hostAliases[0].ip: Invalid value: "x"'],
     [{ shareProcessNamespace: true, hostPID: true }, 'ShareProcessNamespace and HostPID cannot both be enabled'],
     [{ hostUsers: false, hostNetwork: true }, 'spec.hostNetwork: Forbidden: when `hostUsers` is false'],
-    [{ tolerations: [{ key: 'a', operator: 'Exists', value: 'b' }] }, "value must be empty when `operator` is 'Exists'"],
-    [{ tolerations: [{ key: 'a', tolerationSeconds: 5 }] }, "spec.tolerations[0].effect: Invalid value: \"\": effect must be 'NoExecute' when `tolerationSeconds` is set"],
+    [
+      { tolerations: [{ key: 'a', operator: 'Exists', value: 'b' }] },
+      "value must be empty when `operator` is 'Exists'",
+    ],
+    [
+      { tolerations: [{ key: 'a', tolerationSeconds: 5 }] },
+      'spec.tolerations[0].effect: Invalid value: "": effect must be \'NoExecute\' when `tolerationSeconds` is set',
+    ],
     [{ tolerations: [{ effect: 'NoSchedul', operator: 'Exists' }] }, 'did you mean "NoSchedule"?'],
     [{ tolerations: [{ value: 'b' }] }, 'operator must be Exists when `key` is empty'],
-    [{ affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } } }, 'must have at least one node selector term'],
-    [{ affinity: { podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 0, podAffinityTerm: { topologyKey: 'a' } }] } } }, 'weight: Invalid value: 0: must be in the range 1-100'],
-    [{ affinity: { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{}] } } }, 'topologyKey: Required value: can not be empty'],
-    [{ topologySpreadConstraints: [{ maxSkew: 0, topologyKey: 'a', whenUnsatisfiable: 'ScheduleAnyway' }] }, 'maxSkew: Invalid value: 0: must be greater than zero'],
+    [
+      { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } } },
+      'must have at least one node selector term',
+    ],
+    [
+      {
+        affinity: {
+          podAntiAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 0, podAffinityTerm: { topologyKey: 'a' } }],
+          },
+        },
+      },
+      'weight: Invalid value: 0: must be in the range 1-100',
+    ],
+    [
+      { affinity: { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{}] } } },
+      'topologyKey: Required value: can not be empty',
+    ],
+    [
+      { topologySpreadConstraints: [{ maxSkew: 0, topologyKey: 'a', whenUnsatisfiable: 'ScheduleAnyway' }] },
+      'maxSkew: Invalid value: 0: must be greater than zero',
+    ],
     [{ schedulingGates: [{ name: 'g' }, { name: 'g' }] }, 'spec.schedulingGates[1]: Duplicate value: "g"'],
     [{ readinessGates: [{ conditionType: 'a b' }] }, 'spec.readinessGates[0].conditionType: Invalid value: "a b"'],
     [{ overhead: { cpu: '-1' } }, 'spec.overhead[cpu]: Invalid value: "-1": must be greater than or equal to 0'],
     [{ resources: { limits: { storage: '1Gi' } } }, 'spec.resources.limits[storage]: Invalid value: "storage"'],
-    [{ securityContext: { runAsUser: -1 } }, 'spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive'],
-    [{ securityContext: { seccompProfile: { type: 'Localhost' } } }, 'spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost'],
-    [{ securityContext: { sysctls: [{ name: 'net.a', value: '1' }] }, hostNetwork: true }, 'may not be specified when `hostNetwork` is true'],
+    [
+      { securityContext: { runAsUser: -1 } },
+      'spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive',
+    ],
+    [
+      { securityContext: { seccompProfile: { type: 'Localhost' } } },
+      'spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost',
+    ],
+    [
+      { securityContext: { sysctls: [{ name: 'net.a', value: '1' }] }, hostNetwork: true },
+      'may not be specified when `hostNetwork` is true',
+    ],
   ])('%j', (spec, message) => {
     const mistakes = podMistakes(spec);
     expect(mistakes.join('\n')).toContain(message);
@@ -111,7 +229,10 @@ describe('the spec', () => {
 
 describe('volumes', () => {
   it.each([
-    [{ name: 'data', emptyDir: {}, hostPath: { path: '/x' } }, 'spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type'],
+    [
+      { name: 'data', emptyDir: {}, hostPath: { path: '/x' } },
+      'spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type',
+    ],
     [{ name: 'Data', emptyDir: {} }, 'spec.volumes[0].name: Invalid value: "Data"'],
     [{ emptyDir: {} }, 'spec.volumes[0].name: Required value'],
     [{ name: 'a', emptyDir: { sizeLimit: '-1' } }, 'spec.volumes[0].emptyDir.sizeLimit: Forbidden'],
@@ -119,19 +240,51 @@ describe('volumes', () => {
     [{ name: 'a', hostPath: { path: '/a/../b' } }, "must not contain '..'"],
     [{ name: 'a', hostPath: { path: '/a', type: 'Folder' } }, 'Unsupported value: "Folder"'],
     [{ name: 'a', secret: {} }, 'spec.volumes[0].secret.secretName: Required value'],
-    [{ name: 'a', configMap: { name: 'c', defaultMode: 512 } }, 'must be a number between 0 and 0777 (octal), both inclusive'],
-    [{ name: 'a', configMap: { name: 'c', items: [{ key: 'k', path: '/abs' }] } }, 'spec.volumes[0].configMap.items[0].path: Invalid value: "/abs": must be a relative path'],
-    [{ name: 'a', configMap: { name: 'c', items: [{ path: 'p' }] } }, 'spec.volumes[0].configMap.items[0].key: Required value'],
+    [
+      { name: 'a', configMap: { name: 'c', defaultMode: 512 } },
+      'must be a number between 0 and 0777 (octal), both inclusive',
+    ],
+    [
+      { name: 'a', configMap: { name: 'c', items: [{ key: 'k', path: '/abs' }] } },
+      'spec.volumes[0].configMap.items[0].path: Invalid value: "/abs": must be a relative path',
+    ],
+    [
+      { name: 'a', configMap: { name: 'c', items: [{ path: 'p' }] } },
+      'spec.volumes[0].configMap.items[0].key: Required value',
+    ],
     [{ name: 'a', downwardAPI: { items: [{ path: 'p' }] } }, 'one of fieldRef and resourceFieldRef is required'],
-    [{ name: 'a', downwardAPI: { items: [{ path: 'p', fieldRef: { fieldPath: 'status.podIP' } }] } }, 'fieldPath: Unsupported value: "status.podIP"'],
-    [{ name: 'a', downwardAPI: { items: [{ path: 'p', resourceFieldRef: { resource: 'limits.cpu' } }] } }, 'containerName: Required value'],
+    [
+      { name: 'a', downwardAPI: { items: [{ path: 'p', fieldRef: { fieldPath: 'status.podIP' } }] } },
+      'fieldPath: Unsupported value: "status.podIP"',
+    ],
+    [
+      { name: 'a', downwardAPI: { items: [{ path: 'p', resourceFieldRef: { resource: 'limits.cpu' } }] } },
+      'containerName: Required value',
+    ],
     [{ name: 'a', projected: { sources: [{}] } }, 'must specify one of the projected volume sources'],
-    [{ name: 'a', projected: { sources: [{ serviceAccountToken: { path: 't', expirationSeconds: 60 } }] } }, 'may not specify a duration less than 10 minutes'],
-    [{ name: 'a', projected: { sources: [{ secret: { name: 's', items: [{ key: 'k', path: 'p' }] } }, { configMap: { name: 's', items: [{ key: 'k', path: 'p' }] } }] } }, 'conflicting duplicate paths'],
+    [
+      { name: 'a', projected: { sources: [{ serviceAccountToken: { path: 't', expirationSeconds: 60 } }] } },
+      'may not specify a duration less than 10 minutes',
+    ],
+    [
+      {
+        name: 'a',
+        projected: {
+          sources: [
+            { secret: { name: 's', items: [{ key: 'k', path: 'p' }] } },
+            { configMap: { name: 's', items: [{ key: 'k', path: 'p' }] } },
+          ],
+        },
+      },
+      'conflicting duplicate paths',
+    ],
     [{ name: 'a', persistentVolumeClaim: {} }, 'spec.volumes[0].persistentVolumeClaim.claimName: Required value'],
     [{ name: 'a', nfs: { server: 's', path: 'x' } }, 'must be an absolute path'],
     [{ name: 'a', csi: {} }, 'spec.volumes[0].csi.driver: Required value'],
-    [{ name: 'a', ephemeral: { volumeClaimTemplate: { spec: { accessModes: ['ReadWriteOnce'] } } } }, 'resources[storage]: Required value'],
+    [
+      { name: 'a', ephemeral: { volumeClaimTemplate: { spec: { accessModes: ['ReadWriteOnce'] } } } },
+      'resources[storage]: Required value',
+    ],
   ])('%j', (one, message) => {
     const mistakes = podMistakes({ volumes: [one] });
     expect(mistakes.join('\n')).toContain(message);
@@ -151,53 +304,147 @@ describe('a container', () => {
     [{ image: ' nginx' }, 'must not have leading or trailing whitespace'],
     [{ imagePullPolicy: 'IfNotpresent' }, 'did you mean "IfNotPresent"?'],
     [{ ports: [{}] }, 'spec.containers[0].ports[0].containerPort: Required value'],
-    [{ ports: [{ containerPort: 70_000 }] }, 'spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive'],
+    [
+      { ports: [{ containerPort: 70_000 }] },
+      'spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive',
+    ],
     [{ ports: [{ containerPort: 80, name: 'http-port-number-one' }] }, 'must be no more than 15 characters'],
     [{ ports: [{ containerPort: 80, name: '80' }] }, 'must contain at least one letter (a-z)'],
-    [{ ports: [{ containerPort: 80, name: 'a' }, { containerPort: 81, name: 'a' }] }, 'spec.containers[0].ports[1].name: Duplicate value: "a"'],
-    [{ ports: [{ containerPort: 80, protocol: 'HTTP' }] }, 'spec.containers[0].ports[0].protocol: Unsupported value: "HTTP"'],
-    [{ ports: [{ containerPort: 80, hostPort: 8080 }, { containerPort: 81, hostPort: 8080 }] }, 'spec.containers[0].ports[1].hostPort: Duplicate value: "TCP//8080"'],
+    [
+      {
+        ports: [
+          { containerPort: 80, name: 'a' },
+          { containerPort: 81, name: 'a' },
+        ],
+      },
+      'spec.containers[0].ports[1].name: Duplicate value: "a"',
+    ],
+    [
+      { ports: [{ containerPort: 80, protocol: 'HTTP' }] },
+      'spec.containers[0].ports[0].protocol: Unsupported value: "HTTP"',
+    ],
+    [
+      {
+        ports: [
+          { containerPort: 80, hostPort: 8080 },
+          { containerPort: 81, hostPort: 8080 },
+        ],
+      },
+      'spec.containers[0].ports[1].hostPort: Duplicate value: "TCP//8080"',
+    ],
     [{ ports: [{ containerPort: 80, hostIP: 'x' }] }, 'hostIP: Invalid value: "x"'],
     [{ env: [{ value: 'x' }] }, 'spec.containers[0].env[0].name: Required value'],
     [{ env: [{ name: 'A=B' }] }, "must consist only of printable ASCII characters other than '='"],
-    [{ env: [{ name: 'A', valueFrom: {} }] }, 'spec.containers[0].env[0].valueFrom: Invalid value: "": must specify one of'],
-    [{ env: [{ name: 'A', value: 'x', valueFrom: { configMapKeyRef: { name: 'c', key: 'k' } } }] }, 'may not be specified when `value` is not empty'],
-    [{ env: [{ name: 'A', valueFrom: { configMapKeyRef: { name: 'c', key: 'k' }, secretKeyRef: { name: 'c', key: 'k' } } }] }, 'may not have more than one field specified at a time'],
-    [{ env: [{ name: 'A', valueFrom: { fieldRef: { fieldPath: 'metadata.creationTimestamp' } } }] }, 'fieldPath: Unsupported value: "metadata.creationTimestamp"'],
+    [
+      { env: [{ name: 'A', valueFrom: {} }] },
+      'spec.containers[0].env[0].valueFrom: Invalid value: "": must specify one of',
+    ],
+    [
+      { env: [{ name: 'A', value: 'x', valueFrom: { configMapKeyRef: { name: 'c', key: 'k' } } }] },
+      'may not be specified when `value` is not empty',
+    ],
+    [
+      {
+        env: [
+          { name: 'A', valueFrom: { configMapKeyRef: { name: 'c', key: 'k' }, secretKeyRef: { name: 'c', key: 'k' } } },
+        ],
+      },
+      'may not have more than one field specified at a time',
+    ],
+    [
+      { env: [{ name: 'A', valueFrom: { fieldRef: { fieldPath: 'metadata.creationTimestamp' } } }] },
+      'fieldPath: Unsupported value: "metadata.creationTimestamp"',
+    ],
     [{ env: [{ name: 'A', valueFrom: { secretKeyRef: { name: 's' } } }] }, 'secretKeyRef.key: Required value'],
-    [{ env: [{ name: 'A', valueFrom: { resourceFieldRef: { resource: 'limits.gpu' } } }] }, 'resource: Unsupported value: "limits.gpu"'],
-    [{ env: [{ name: 'A', valueFrom: { resourceFieldRef: { resource: 'limits.cpu', divisor: '2' } } }] }, "only divisor's values 1m, 1 are supported with the cpu resource"],
+    [
+      { env: [{ name: 'A', valueFrom: { resourceFieldRef: { resource: 'limits.gpu' } } }] },
+      'resource: Unsupported value: "limits.gpu"',
+    ],
+    [
+      { env: [{ name: 'A', valueFrom: { resourceFieldRef: { resource: 'limits.cpu', divisor: '2' } } }] },
+      "only divisor's values 1m, 1 are supported with the cpu resource",
+    ],
     [{ envFrom: [{ prefix: 'A=' }] }, 'envFrom'],
     [{ envFrom: [{ secretRef: {} }] }, 'spec.containers[0].envFrom[0].secretRef.name: Required value'],
-    [{ volumeMounts: [{ name: 'nope', mountPath: '/x' }] }, 'spec.containers[0].volumeMounts[0].name: Not found: "nope"'],
+    [
+      { volumeMounts: [{ name: 'nope', mountPath: '/x' }] },
+      'spec.containers[0].volumeMounts[0].name: Not found: "nope"',
+    ],
     [{ volumeMounts: [{ name: 'data' }] }, 'spec.containers[0].volumeMounts[0].mountPath: Required value'],
-    [{ volumeMounts: [{ name: 'data', mountPath: '/x' }, { name: 'data', mountPath: '/x' }] }, 'spec.containers[0].volumeMounts[1].mountPath: Invalid value: "/x": must be unique'],
+    [
+      {
+        volumeMounts: [
+          { name: 'data', mountPath: '/x' },
+          { name: 'data', mountPath: '/x' },
+        ],
+      },
+      'spec.containers[0].volumeMounts[1].mountPath: Invalid value: "/x": must be unique',
+    ],
     [{ volumeMounts: [{ name: 'data', mountPath: '/x', subPath: '../y' }] }, "must not contain '..'"],
-    [{ volumeMounts: [{ name: 'data', mountPath: '/x', subPath: 'y', subPathExpr: 'z' }] }, 'subPathExpr and subPath are mutually exclusive'],
-    [{ volumeMounts: [{ name: 'data', mountPath: '/x', mountPropagation: 'Bidirectional' }] }, 'available only to privileged containers'],
-    [{ volumeMounts: [{ name: 'data', mountPath: '/x', recursiveReadOnly: 'Enabled' }] }, 'may only be specified when readOnly is true'],
-    [{ resources: { requests: { cpu: '2' }, limits: { cpu: '1' } } }, 'spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1'],
-    [{ resources: { requests: { memory: '-1' } } }, 'spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0'],
+    [
+      { volumeMounts: [{ name: 'data', mountPath: '/x', subPath: 'y', subPathExpr: 'z' }] },
+      'subPathExpr and subPath are mutually exclusive',
+    ],
+    [
+      { volumeMounts: [{ name: 'data', mountPath: '/x', mountPropagation: 'Bidirectional' }] },
+      'available only to privileged containers',
+    ],
+    [
+      { volumeMounts: [{ name: 'data', mountPath: '/x', recursiveReadOnly: 'Enabled' }] },
+      'may only be specified when readOnly is true',
+    ],
+    [
+      { resources: { requests: { cpu: '2' }, limits: { cpu: '1' } } },
+      'spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1',
+    ],
+    [
+      { resources: { requests: { memory: '-1' } } },
+      'spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0',
+    ],
     [{ resources: { requests: { cpus: '1' } } }, 'must be a standard resource type or fully qualified'],
     [{ resources: { limits: { 'example.com/gpu': '500m' } } }, 'must be an integer'],
     [{ resources: { requests: { 'example.com/gpu': 1 } } }, 'Limit must be set for non overcommitable resources'],
     [{ resources: { limits: { 'hugepages-2Mi': '4Mi' } } }, 'HugePages require cpu or memory'],
     [{ livenessProbe: {} }, 'spec.containers[0].livenessProbe: Required value: must specify a handler type'],
-    [{ livenessProbe: { ...http, tcpSocket: { port: 1 } } }, 'spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type'],
-    [{ livenessProbe: { ...http, successThreshold: 2 } }, 'spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1'],
+    [
+      { livenessProbe: { ...http, tcpSocket: { port: 1 } } },
+      'spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type',
+    ],
+    [
+      { livenessProbe: { ...http, successThreshold: 2 } },
+      'spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1',
+    ],
     [{ readinessProbe: { ...http, terminationGracePeriodSeconds: 3 } }, 'must not be set for readinessProbes'],
     [{ readinessProbe: { ...http, periodSeconds: -3 } }, 'must be greater than or equal to 0'],
     [{ startupProbe: { httpGet: { port: 0 } } }, 'spec.containers[0].startupProbe.httpGet.port: Invalid value: 0'],
-    [{ startupProbe: { httpGet: { port: 'Not_a_port' } } }, 'must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)'],
+    [
+      { startupProbe: { httpGet: { port: 'Not_a_port' } } },
+      'must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)',
+    ],
     [{ startupProbe: { httpGet: { port: 80, scheme: 'FTP' } } }, 'Unsupported value: "FTP"'],
-    [{ startupProbe: { httpGet: { port: 80, httpHeaders: [{ name: 'a b', value: '' }] } } }, 'a valid HTTP header must consist of'],
+    [
+      { startupProbe: { httpGet: { port: 80, httpHeaders: [{ name: 'a b', value: '' }] } } },
+      'a valid HTTP header must consist of',
+    ],
     [{ startupProbe: { exec: { command: [] } } }, 'spec.containers[0].startupProbe.exec.command: Required value'],
-    [{ lifecycle: { preStop: { sleep: { seconds: 31 } } } }, 'must be non-negative and less than terminationGracePeriodSeconds (30)'],
+    [
+      { lifecycle: { preStop: { sleep: { seconds: 31 } } } },
+      'must be non-negative and less than terminationGracePeriodSeconds (30)',
+    ],
     [{ lifecycle: { stopSignal: 'SIGNOPE' } }, 'spec.containers[0].lifecycle.stopSignal: Unsupported value: "SIGNOPE"'],
-    [{ securityContext: { privileged: true, allowPrivilegeEscalation: false } }, 'cannot set `allowPrivilegeEscalation` to false and `privileged` to true'],
+    [
+      { securityContext: { privileged: true, allowPrivilegeEscalation: false } },
+      'cannot set `allowPrivilegeEscalation` to false and `privileged` to true',
+    ],
     [{ securityContext: { procMount: 'Unmasked' } }, '`hostUsers` must be false to use `Unmasked`'],
-    [{ restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [1] } }] }, 'must specify restartPolicy when restart rules are used'],
-    [{ resizePolicy: [{ resourceName: 'disk', restartPolicy: 'NotRequired' }] }, 'resourceName: Unsupported value: "disk"'],
+    [
+      { restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [1] } }] },
+      'must specify restartPolicy when restart rules are used',
+    ],
+    [
+      { resizePolicy: [{ resourceName: 'disk', restartPolicy: 'NotRequired' }] },
+      'resourceName: Unsupported value: "disk"',
+    ],
   ])('%j', (container, message) => {
     const mistakes = podMistakes({ volumes: [volume] }, container);
     expect(mistakes.join('\n')).toContain(message);
@@ -206,7 +453,11 @@ describe('a container', () => {
 });
 
 describe('an update', () => {
-  const running = podWith({ nodeName: 'n1', activeDeadlineSeconds: 60, tolerations: [{ key: 'a', operator: 'Exists' }] });
+  const running = podWith({
+    nodeName: 'n1',
+    activeDeadlineSeconds: 60,
+    tolerations: [{ key: 'a', operator: 'Exists' }],
+  });
   const update = (spec: object, container: object = {}): string[] =>
     mistakesOf(resources.pods, podWith({ ...running.spec, containers: undefined, ...spec }, container), running);
   const specOf = (spec: object, container: object = {}): object => {
@@ -216,7 +467,16 @@ describe('an update', () => {
 
   it('may change the image, shorten the deadline, add tolerations', () => {
     expect(update({}, {})).not.toEqual([]);
-    const next = specOf({ activeDeadlineSeconds: 30, tolerations: [{ key: 'a', operator: 'Exists' }, { key: 'b', operator: 'Exists' }] }, { image: 'nginx:2.0' });
+    const next = specOf(
+      {
+        activeDeadlineSeconds: 30,
+        tolerations: [
+          { key: 'a', operator: 'Exists' },
+          { key: 'b', operator: 'Exists' },
+        ],
+      },
+      { image: 'nginx:2.0' },
+    );
     expect(mistakesOf(resources.pods, next, running)).toEqual([]);
   });
 
@@ -231,7 +491,10 @@ describe('an update', () => {
     expect(mistake).toContain('spec: Forbidden: pod updates may not change fields other than');
     expect(mistake).toContain(path);
     expect(more).toEqual([]);
-    const [before, after] = [rules.defaults(resources.pods, running), rules.defaults(resources.pods, next as typeof running)];
+    const [before, after] = [
+      rules.defaults(resources.pods, running),
+      rules.defaults(resources.pods, next as typeof running),
+    ];
     expect(needsNewPod(after, before)).toBe(true);
   });
 
@@ -246,7 +509,9 @@ describe('an update', () => {
 
   it('may bind, open gates and add ephemeral containers', () => {
     const gated = podWith({ schedulingGates: [{ name: 'a' }, { name: 'b' }] });
-    expect(mistakesOf(resources.pods, podWith({ schedulingGates: [{ name: 'b' }], nodeSelector: { a: 'b' } }), gated)).toEqual([]);
+    expect(
+      mistakesOf(resources.pods, podWith({ schedulingGates: [{ name: 'b' }], nodeSelector: { a: 'b' } }), gated),
+    ).toEqual([]);
     expect(mistakesOf(resources.pods, podWith({ schedulingGates: [{ name: 'c' }] }), gated)).toHaveLength(1);
     expect(mistakesOf(resources.pods, podWith({ nodeName: 'n1' }), podWith())).toEqual([]);
     const debug = podWith({ ephemeralContainers: [{ name: 'd', image: 'busybox', targetContainerName: 'app' }] });
@@ -254,7 +519,11 @@ describe('an update', () => {
     expect(mistakesOf(resources.pods, podWith(), debug)).toEqual([
       'spec.ephemeralContainers: Forbidden: existing ephemeral containers ["d"] may not be removed',
     ]);
-    const wrong = podWith({ ephemeralContainers: [{ name: 'app', image: 'busybox', targetContainerName: 'nope', ports: [{ containerPort: 1 }] }] });
+    const wrong = podWith({
+      ephemeralContainers: [
+        { name: 'app', image: 'busybox', targetContainerName: 'nope', ports: [{ containerPort: 1 }] },
+      ],
+    });
     expect(mistakesOf(resources.pods, wrong, podWith())).toHaveLength(3);
   });
 

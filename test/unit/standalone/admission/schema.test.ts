@@ -32,7 +32,12 @@ describe('the schema tree', () => {
 
   it('tells how lists merge', () => {
     const ports = schemas.at(pod, ['spec', 'containers', 0, 'ports']) as ListSchema;
-    expect(ports).toMatchObject({ patch: 'merge', patchKey: 'containerPort', listType: 'map', keys: ['containerPort', 'protocol'] });
+    expect(ports).toMatchObject({
+      patch: 'merge',
+      patchKey: 'containerPort',
+      listType: 'map',
+      keys: ['containerPort', 'protocol'],
+    });
     expect((ports.item as ObjectSchema).fields.get('protocol')?.preset).toBe('TCP');
     expect(schemas.mergeKeyOf(schemas.at(pod, ['spec', 'volumes']))).toBe('name');
     expect(schemas.mergeKeyOf(schemas.at(pod, ['spec', 'tolerations']))).toBeUndefined();
@@ -51,12 +56,24 @@ describe('structuralErrors', () => {
 
   it('knows the whole pod of 1.36', () => {
     const volumes = [
-      { name: 'a', projected: { sources: [{ podCertificate: { signerName: 'x/y', keyType: 'ED25519', keyPath: 'k' } }] } },
+      {
+        name: 'a',
+        projected: { sources: [{ podCertificate: { signerName: 'x/y', keyType: 'ED25519', keyPath: 'k' } }] },
+      },
       { name: 'b', image: { reference: 'r', pullPolicy: 'Never' } },
       { name: 'c', scaleIO: { gateway: 'g', system: 's', secretRef: { name: 'n' } } },
     ];
-    expect(errorsOf({ volumes, hostnameOverride: 'h', resourceClaims: [{ name: 'x' }], schedulingGroup: { podGroupName: 'g' } })).toEqual([]);
-    expect(errorsOf({}, { restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [42] } }] })).toEqual([]);
+    expect(
+      errorsOf({
+        volumes,
+        hostnameOverride: 'h',
+        resourceClaims: [{ name: 'x' }],
+        schedulingGroup: { podGroupName: 'g' },
+      }),
+    ).toEqual([]);
+    expect(
+      errorsOf({}, { restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [42] } }] }),
+    ).toEqual([]);
   });
 
   it('names unknown fields and what was meant', () => {
@@ -90,7 +107,10 @@ describe('structuralErrors', () => {
   it('takes null for absent, and checks times and base64', () => {
     expect(structuralErrors(pod, { metadata: { creationTimestamp: null }, spec: null })).toEqual([]);
     const secret = schemas.rootOf(resources.secrets) as ObjectSchema;
-    const bad = structuralErrors(secret, { metadata: { creationTimestamp: 'today' }, data: { a: 'abc', b: 'YWJj\n', 'c.d': 1 } });
+    const bad = structuralErrors(secret, {
+      metadata: { creationTimestamp: 'today' },
+      data: { a: 'abc', b: 'YWJj\n', 'c.d': 1 },
+    });
     expect(bad.map(({ field, reason }) => `${field} ${reason}`)).toEqual([
       'metadata.creationTimestamp FieldValueInvalid',
       'data[a] FieldValueInvalid',
@@ -102,7 +122,10 @@ describe('structuralErrors', () => {
 
 describe('review', () => {
   it('reports structure and meaning together, and no consequence twice', () => {
-    const mistakes = rules.review(resources.pods, podWith({ restartPolicy: 'Allways', hostname: 'A_b' }, { ports: '80', image: '', nam: 'x' }));
+    const mistakes = rules.review(
+      resources.pods,
+      podWith({ restartPolicy: 'Allways', hostname: 'A_b' }, { ports: '80', image: '', nam: 'x' }),
+    );
     expect(mistakes.map(({ field }) => field).sort()).toEqual([
       'spec.containers[0].image',
       'spec.containers[0].nam',
@@ -121,12 +144,19 @@ describe('OpenApiDocuments', () => {
   const resolves = (document: unknown, prefix: string, definitions: Record<string, unknown>): void => {
     const text = JSON.stringify(document);
     for (const [, name] of text.matchAll(/"\$ref":"([^"]+)"/g)) {
-      expect(name?.startsWith(prefix) === true && Object.hasOwn(definitions, name.slice(prefix.length)), name).toBe(true);
+      expect(name?.startsWith(prefix) === true && Object.hasOwn(definitions, name.slice(prefix.length)), name).toBe(
+        true,
+      );
     }
   };
 
   it('has a complete v3 document for each group and version', () => {
-    expect(documents.groupVersions()).toEqual(['api/v1', 'apis/discovery.k8s.io/v1', 'apis/coordination.k8s.io/v1', 'apis/scheduling.k8s.io/v1']);
+    expect(documents.groupVersions()).toEqual([
+      'api/v1',
+      'apis/discovery.k8s.io/v1',
+      'apis/coordination.k8s.io/v1',
+      'apis/scheduling.k8s.io/v1',
+    ]);
     for (const path of documents.groupVersions()) {
       const document = documents.v3(path) as { components: { schemas: Record<string, unknown> } };
       resolves(document, '#/components/schemas/', document.components.schemas);
@@ -137,7 +167,9 @@ describe('OpenApiDocuments', () => {
   it('shows what kubectl looks for', () => {
     const document = documents.v3('api/v1') as {
       paths: Record<string, { patch: { parameters: { name: string }[]; requestBody: { content: object } } }>;
-      components: { schemas: Record<string, { properties: Record<string, object>; 'x-kubernetes-group-version-kind': unknown }> };
+      components: {
+        schemas: Record<string, { properties: Record<string, object>; 'x-kubernetes-group-version-kind': unknown }>;
+      };
     };
     const { patch } = document.paths['/api/v1/namespaces/{namespace}/pods/{name}'] ?? { patch: undefined };
     expect(patch?.parameters.map(({ name }) => name)).toEqual(expect.arrayContaining(['dryRun', 'fieldValidation']));
