@@ -150,7 +150,7 @@ class Floor {
       stdin: false,
       stdinOnce: false,
       tty: false,
-      resources: { cpuShares: 51, memoryLimitInBytes: 64 * 2 ** 20 },
+      resources: { cpuShares: 10, memoryLimitInBytes: 64 * 2 ** 20 },
       security: {
         addCapabilities: [],
         dropCapabilities: [],
@@ -203,7 +203,7 @@ const benchPod = (name: string): Pod => ({
         name: 'main',
         image: BUSYBOX_IMAGE,
         command: COMMAND,
-        resources: { requests: { cpu: '50m', memory: '16Mi' }, limits: { memory: '64Mi' } },
+        resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '64Mi' } },
       },
     ],
   },

@@ -11,7 +11,7 @@ import { TokenSigner } from './certificates/token-signer.ts';
 import type { Faults } from './faults.ts';
 import { ApiHandler } from './http/api-handler.ts';
 import { Authenticator } from './http/authenticator.ts';
-import { ADMIN_GROUP, NODES_GROUP } from './http/identity.ts';
+import { NODES_GROUP } from './http/identity.ts';
 import type { NodeProxy } from './http/node-proxy.ts';
 import { ResourceOperations } from './http/resource-operations.ts';
 import { WatchHub } from './http/watch-hub.ts';
@@ -115,6 +115,7 @@ export class EmbeddedApi {
       },
       { clock, log, ...(storage === undefined ? {} : { storage }) },
     );
+    let rules: ApiRules | undefined;
     try {
       const issuer = this.options.issuer ?? 'https://kubernetes.default.svc.cluster.local';
       const tokens = new TokenSigner({ issuer, privateKey: credentials.tokenKey }, { clock });
@@ -123,7 +124,7 @@ export class EmbeddedApi {
         username: `system:node:${this.options.nodeName}`,
         groups: [NODES_GROUP],
       });
-      const rules = this.deps.rules(store, credentials.authority.pair.certificate);
+      rules = this.deps.rules(store, credentials.authority.pair.certificate);
       const { admission } = rules;
       const operations = new ResourceOperations({ store, admission, schemas, clock, random });
       const watches = new WatchHub({ store, clock, faults });
@@ -163,7 +164,13 @@ export class EmbeddedApi {
           nodeProxy: this.deps.nodeProxy?.(client),
         },
       );
-      server.on('request', (request, response) => void handler.handle(request, response));
+      server.on('request', (request, response) => {
+        // While the server closes, a connection ends with the answer that it waits for.
+        response.on('close', () => {
+          if (!server.listening) server.closeIdleConnections();
+        });
+        void handler.handle(request, response);
+      });
       server.on('upgrade', (request, socket, head) => handler.upgrade(request, socket, head));
       server.on('connection', (socket: Socket) => {
         this.sockets.add(socket);
@@ -179,7 +186,9 @@ export class EmbeddedApi {
       );
       return { url, port };
     } catch (error) {
-      await store.close();
+      await closeAll(rules, store).catch((cause: unknown) => {
+        log.warn({ error: messageOf(cause) }, 'what the embedded API had started could not be closed');
+      });
       throw error;
     }
   }
@@ -212,19 +221,12 @@ export class EmbeddedApi {
     const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
     running.watches.close();
     running.server.closeIdleConnections();
-    const cut = setTimeout(() => {
+    const cut = this.deps.clock.after(CLOSE_GRACE_MS, () => {
       for (const socket of this.sockets) socket.destroy();
-    }, CLOSE_GRACE_MS);
-    // Keep-alive connections become idle one after the other as their last answers go out.
-    const sweep = setInterval(() => running.server.closeIdleConnections(), 20);
+    });
     await closed;
-    clearTimeout(cut);
-    clearInterval(sweep);
-    await tryAll('close the embedded API', [
-      () => running.rules.controllers?.close(),
-      () => running.rules.admission.close?.(),
-      () => running.store.close(),
-    ]);
+    cut.cancel();
+    await closeAll(running.rules, running.store);
   }
 
   private started(): Running {
@@ -260,8 +262,13 @@ export class EmbeddedApi {
   }
 }
 
-/** Groups for tests and tools that make their own client certificates. */
-export { ADMIN_GROUP, NODES_GROUP };
+async function closeAll(rules: ApiRules | undefined, store: WalStore): Promise<void> {
+  await tryAll('close the embedded API', [
+    () => rules?.controllers?.close(),
+    () => rules?.admission.close?.(),
+    () => store.close(),
+  ]);
+}
 
 function tlsOptions(pair: KeyPair, credentials: Credentials): { cert: string; key: string; ca: string } {
   return { cert: pair.certificate, key: pair.key, ca: credentials.authority.pair.certificate };

@@ -76,7 +76,9 @@ describe.skipIf(missing !== undefined)(
             containers: [...patch.containers, ...removals],
             ...(patch.order ? { '$setElementOrder/containers': order } : {}),
           };
-          const metadata = { finalizers: patch.finalizers, '$deleteFromPrimitiveList/finalizers': patch.without };
+          // To add and delete the same value makes no sense, and Go's answer depends on the order of a map.
+          const without = patch.without.filter((one) => !patch.finalizers.includes(one));
+          const metadata = { finalizers: patch.finalizers, '$deleteFromPrimitiveList/finalizers': without };
           const change = { metadata, spec };
           expect(withoutEmpty(strategicMergePatch(whole(target), change, schema))).toEqual(reference(target, change));
         }),

@@ -171,7 +171,7 @@ describe.skipIf(missing !== undefined)(
       expect(await kubectl('get pods -o wide')).toMatch(
         /NOMINATED NODE +READINESS GATES\nweb .* 10\.0\.0\.9 +node-1 +<none> +<none>\n/,
       );
-      expect(await kubectl('get all')).toMatch(/pod\/web .*\n[^]*service\/web +NodePort/);
+      expect(await kubectl('get all')).toMatch(/pod\/web .*\n(?:.*\n)*service\/web +NodePort/);
       expect(await kubectl('get pods -A -l app=web --field-selector=status.phase=Running -o name')).toBe('pod/web\n');
       expect(await kubectl('get po,svc,cm,sa,no,ns,ev,pv,pvc,pc,leases,endpointslices -A')).toContain(
         'namespace/kube-system',
@@ -209,13 +209,13 @@ describe.skipIf(missing !== undefined)(
       expect(await kubectl('create secret generic made --from-literal=a=b')).toBe('secret/made created\n');
       expect(await kubectl('get secret made -o jsonpath={.data.a}')).toBe('Yg==');
       expect(await kubectl('create sa made')).toBe('serviceaccount/made created\n');
-      expect(await kubectl('create token made --duration=20m')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+      expect(await kubectl('create token made --duration=20m')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
       expect(await kubectl('create service nodeport made --tcp=80:http')).toBe('service/made created\n');
       expect(await kubectl('get svc made -o jsonpath={.spec.ports[0].targetPort}')).toBe('http');
       expect(await kubectl('create priorityclass made --value=-5')).toContain('created');
       expect(await kubectl('get pc made -o jsonpath={.value}')).toBe('-5');
       expect(await kubectl('run made --image=busybox')).toBe('pod/made created\n');
-      expect(await kubectl('expose pod made --port=80')).toContain('exposed');
+      expect(await kubectl('expose pod made --port=80 --name=exposed')).toContain('exposed');
       expect(await kubectl('create cm dry --dry-run=server -o name')).toBe('configmap/dry\n');
       expect(await kubectl('get cm dry', '', 1)).toContain('NotFound');
       expect(await kubectl('auth can-i delete pods')).toBe('yes\n');
@@ -240,6 +240,7 @@ describe.skipIf(missing !== undefined)(
       expect(await kubectl('get nodes')).toContain('Ready,SchedulingDisabled');
       expect(await kubectl(`uncordon ${NODE_NAME}`)).toContain('uncordoned');
       expect(await kubectl(`taint node ${NODE_NAME} a=b:NoSchedule`)).toContain('tainted');
+      expect(await kubectl(`taint node ${NODE_NAME} a=b:NoSchedule-`)).toContain('untainted');
       await writeFile(join(folder, 'editor.sh'), '#!/bin/sh\nsed -i s/red/green/ "$1"\n', { mode: 0o755 });
       const child = spawn(KUBECTL, ['--cache-dir', join(folder, 'cache'), 'edit', 'cm', 'settings'], {
         env: {
@@ -280,9 +281,11 @@ describe.skipIf(missing !== undefined)(
       expect(await deleting.done, deleting.output()).toBe(0);
       expect(await kubectl('delete pod made --now --wait=false')).toContain('deleted');
       expect(await kubectl('delete pod made --force --grace-period=0')).toContain('force deleted');
-      expect(await kubectl('delete cm,svc -l app=made')).toContain('deleted');
+      expect(await kubectl('delete svc made exposed')).toContain('deleted');
       expect(await kubectl('delete ns made')).toBe('namespace "made" deleted\n');
-      expect(await kubectl('delete -f - --force --grace-period=0', POD)).toContain('configmap "settings" deleted');
+      expect(await kubectl('delete -f - --force --grace-period=0', POD)).toContain(
+        'configmap "settings" force deleted',
+      );
       expect(await kubectl('delete pod web --ignore-not-found')).toBe('');
       expect(await kubectl('get pods')).toBe('No resources found in default namespace.\n');
     });

@@ -77,5 +77,5 @@ async function execProbe(
 export function outputOf(stdout: Buffer, stderr: Buffer): string {
   const first = stdout.subarray(0, MAX_OUTPUT_BYTES);
   const both = Buffer.concat([first, stderr.subarray(0, MAX_OUTPUT_BYTES - first.length)]);
-  return both.toString('utf8').replace(/�$/, '');
+  return both.toString('utf8').replace(/\uFFFD$/, '');
 }

@@ -104,7 +104,7 @@ export class PodAdmission {
     if (name) {
       const found = this.deps.store.get(resources.priorityclasses, undefined, name) as PriorityClass | undefined;
       if (found !== undefined) return found;
-      const value = SYSTEM_CLASSES[name];
+      const value = SYSTEM_CLASSES.get(name);
       if (value !== undefined) return { metadata: { name }, value };
       throw refused(resources.pods, pod, `no PriorityClass with name ${name} was found`);
     }

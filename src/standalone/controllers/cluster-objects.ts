@@ -42,7 +42,7 @@ export class ClusterObjects implements Controller {
   /** After the namespaces are there. Throws what the Store throws. */
   async start(): Promise<void> {
     await Promise.all([
-      ...Object.entries(SYSTEM_CLASSES).map(([name, value]) => {
+      ...[...SYSTEM_CLASSES].map(([name, value]) => {
         const description = CLASS_DESCRIPTIONS[name] ?? '';
         return this.ensure(resources.priorityclasses, { metadata: { name }, value, description } as PriorityClass);
       }),

@@ -1,4 +1,3 @@
-import { apiVersionOf } from '../../model/resource.ts';
 import { RESOURCE_VERBS, type ServedResource, type Subresource, servedGroups, servedIn } from './served-resources.ts';
 
 /** GET /api */
@@ -111,14 +110,4 @@ function aggregatedResources(apiVersion: string): object[] {
     });
   }
   return list;
-}
-
-/** Every "v1" or "group/v1" that is served. */
-export function servedApiVersions(): string[] {
-  return [
-    'v1',
-    ...servedGroups().map((name) =>
-      apiVersionOf({ group: name, version: 'v1', plural: '', kind: '', namespaced: false }),
-    ),
-  ];
 }

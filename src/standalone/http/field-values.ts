@@ -43,7 +43,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
 };
 const BOOLEANS: ReadonlySet<string> = new Set(['spec.hostNetwork', 'spec.unschedulable']);
 
-/** What a request selects; `name` when a field selector pins it. */
+/** What a request selects; undefined selects everything. */
 export interface ObjectFilter {
   readonly matches: ((object: KubeObject) => boolean) | undefined;
 }

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { KubeObject, ListMeta } from '../../model/meta.ts';
 import { apiVersionOf, type ResourceType } from '../../model/resource.ts';
-import type { Page, WalStore } from '../store/wal-store.ts';
+import type { Page } from '../store/list-page.ts';
+import type { WalStore } from '../store/wal-store.ts';
 import { formatOf } from '../tables/object-formats.ts';
 import { columnDefinitions } from '../tables/table.ts';
 import { type Encoding, encodeItem } from './encode-object.ts';

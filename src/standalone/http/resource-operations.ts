@@ -157,11 +157,6 @@ export class ResourceOperations {
     return object;
   }
 
-  /** Puts what another part of the server has made in place of `current`: validated and stored, not decoded. */
-  async overwrite(target: Target, current: KubeObject, next: KubeObject, options: WriteOptions): Promise<Written> {
-    return await this.replace(target, current, next, options, [], false);
-  }
-
   private async insert(
     resource: ServedResource,
     prepared: KubeObject,

@@ -1,6 +1,7 @@
 import { CodedError, type ErrorCode, messageOf } from '../../kit/errors.ts';
 import type { ApiStatus } from '../../model/meta.ts';
 import type { ResourceType } from '../../model/resource.ts';
+import { InvalidObjectError } from '../allocation/invalid-object.ts';
 import type { FieldError } from '../port.ts';
 
 type Details = NonNullable<ApiStatus['details']>;
@@ -46,6 +47,9 @@ export function statusOf(
   about?: { readonly type: Named; readonly name?: string | undefined },
 ): ApiStatus {
   if (error instanceof StatusError) return failure(error.httpCode, error.reason, error.message, error.details);
+  if (error instanceof InvalidObjectError && about !== undefined) {
+    return statusOf(invalid(about.type, String(error.metadata['name'] ?? about.name ?? ''), error.fieldErrors));
+  }
   const [code, reason] = error instanceof CodedError ? HTTP_CODES[error.code] : HTTP_CODES.Internal;
   const details: Details | undefined =
     about === undefined

@@ -110,7 +110,7 @@ function locate(
   for (const step of path) {
     if (yaml.isAlias(node)) node = node.resolve(document);
     if (yaml.isMap(node)) {
-      const pair = node.items.find(({ key }) => String(yaml.isScalar(key) ? key.value : key) === String(step));
+      const pair = node.items.find(({ key }) => yaml.isScalar(key) && String(key.value) === String(step));
       if (pair === undefined) break;
       found = pair.key;
       node = pair.value;

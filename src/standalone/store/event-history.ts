@@ -15,10 +15,6 @@ export class EventHistory {
     this.since = since;
   }
 
-  get reachesBackTo(): number {
-    return this.since;
-  }
-
   push(event: StoredEvent): void {
     this.events.push(event);
     if (this.events.length - this.head > this.capacity) this.dropOldest();

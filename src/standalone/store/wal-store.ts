@@ -1,17 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock, Timer } from '../../kit/clock.ts';
 import { Emitter } from '../../kit/emitter.ts';
 import { CodedError, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
-import { type KubeObject, keyOf, type ObjectMeta } from '../../model/meta.ts';
+import type { KubeObject, ObjectMeta } from '../../model/meta.ts';
 import { apiVersionOf, type ResourceType, resources } from '../../model/resource.ts';
+import { rfc3339 } from '../../model/time.ts';
 import type { Store, StoredEvent } from '../port.ts';
 import { adopt } from './adopt.ts';
 import { EventHistory } from './event-history.ts';
+import { cutPage, type Page, rewind } from './list-page.ts';
+import { countsGeneration, nextGeneration, ownFields } from './object-metadata.ts';
 import { type Entry, ObjectTable } from './object-table.ts';
+import { quarantine, refuseQuarantined } from './quarantine.ts';
 import { CorruptWal, readWal, WAL_HEADER } from './read-wal.ts';
 import { diskStorage, type Storage } from './storage.ts';
 import { StoreLock } from './store-lock.ts';
@@ -47,20 +51,6 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-/** What a page of a list at one version holds. */
-export interface Page {
-  readonly objects: readonly KubeObject[];
-  /** Where the next page starts; undefined at the end. */
-  readonly next: string | undefined;
-  /** Unknown with a filter. */
-  readonly remaining: number | undefined;
-}
-
-interface Row {
-  readonly key: string;
-  readonly object: KubeObject;
-}
-
 // Skipped after an unclean stop; more than could have been written unsynced within LAZY_SYNC_MS.
 const VERSION_GAP = 10_000;
 /** Events and Leases are acknowledged when they are written and synced at the latest after this time. */
@@ -71,8 +61,6 @@ const MAX_BATCH = 256;
 const REPAIR_RETRY_MS = 1_000;
 const COMPACTION_CHUNK = 200;
 
-// Kinds whose generation Kubernetes counts (rest strategies in pkg/registry).
-const GENERATION_KINDS: ReadonlySet<string> = new Set(['Pod', 'EndpointSlice', 'PriorityClass']);
 const LAZY_KINDS: ReadonlySet<string> = new Set(['Event', 'Lease']);
 
 /**
@@ -215,17 +203,8 @@ export class WalStore implements Store {
     const { namespace, after, limit = Number.POSITIVE_INFINITY, version, matches } = query;
     const since = version >= this.version ? [] : this.changesAfter(version);
     if (since === undefined) return undefined;
-    let rows: readonly Row[] = this.tableOf(type).range(namespace, after);
-    if (since.length > 0) rows = rewind(rows, since, type, namespace, after);
-    if (matches !== undefined) rows = firstMatching(rows, matches, limit + 1);
-    const page = rows.length > limit ? rows.slice(0, limit) : rows;
-    const objects = page.map((row) => row.object);
-    if (page.length === rows.length) return { objects, next: undefined, remaining: 0 };
-    return {
-      objects,
-      next: page[page.length - 1]?.key,
-      remaining: matches === undefined ? rows.length - page.length : undefined,
-    };
+    const rows = rewind(this.tableOf(type).range(namespace, after), since, type, namespace, after);
+    return cutPage(rows, matches, limit);
   }
 
   create(type: ResourceType, object: KubeObject): Promise<KubeObject> {
@@ -250,9 +229,9 @@ export class WalStore implements Store {
         ...rest,
         uid: randomUUID(),
         resourceVersion: String(version),
-        creationTimestamp: timestamp(this.clock.now()),
+        creationTimestamp: rfc3339(this.clock.now()),
       };
-      if (GENERATION_KINDS.has(type.kind)) metadata.generation = 1;
+      if (countsGeneration(type.kind)) metadata.generation = 1;
       const stored = adopt<KubeObject>({ ...object, apiVersion: apiVersionOf(type), kind: type.kind, metadata });
       return this.change('ADDED', type, key, stored, undefined);
     });
@@ -768,86 +747,4 @@ function notFound(type: ResourceType, key: string, name: string | undefined): Co
 
 function versionOf(object: KubeObject): number {
   return Number(object.metadata.resourceVersion ?? 0);
-}
-
-/** RFC 3339 with whole seconds, as metav1.Time is written. */
-function timestamp(now: number): string {
-  return `${new Date(now).toISOString().slice(0, 19)}Z`;
-}
-
-/** What the store alone sets. */
-function ownFields({ uid, creationTimestamp, resourceVersion, generation }: ObjectMeta): ObjectMeta {
-  return {
-    ...(uid === undefined ? {} : { uid }),
-    ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
-    ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    ...(generation === undefined ? {} : { generation }),
-  };
-}
-
-/** One more when anything but metadata and status differs, or when the object begins to be deleted. */
-function nextGeneration(current: KubeObject, next: KubeObject): number | undefined {
-  const { generation } = current.metadata;
-  if (generation === undefined) return undefined;
-  const before = current as unknown as Record<string, unknown>;
-  const after = next as unknown as Record<string, unknown>;
-  const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
-  keys.delete('metadata');
-  keys.delete('status');
-  // Equal subtrees are shared (adopt), so identity is equality here.
-  let changed = [...keys].some((key) => before[key] !== after[key]);
-  changed ||= current.metadata.deletionTimestamp === undefined && next.metadata.deletionTimestamp !== undefined;
-  return changed ? generation + 1 : generation;
-}
-
-/** Takes the changes back: the rows as they were before the oldest of them. */
-function rewind(
-  rows: readonly Row[],
-  changes: readonly StoredEvent[],
-  type: ResourceType,
-  namespace: string | undefined,
-  after: string | undefined,
-): readonly Row[] {
-  const then = new Map<string, KubeObject | undefined>();
-  for (const change of changes) {
-    if (change.resource.plural !== type.plural || change.resource.group !== type.group) continue;
-    if (namespace !== undefined && namespace !== '' && change.object.metadata.namespace !== namespace) continue;
-    const key = keyOf(change.object);
-    if (after !== undefined && key <= after) continue;
-    if (!then.has(key)) then.set(key, change.previous);
-  }
-  if (then.size === 0) return rows;
-  const result = rows.filter((row) => !then.has(row.key));
-  for (const [key, object] of then) if (object !== undefined) result.push({ key, object });
-  return result.sort((a, b) => (a.key < b.key ? -1 : 1));
-}
-
-function firstMatching(rows: readonly Row[], matches: (object: KubeObject) => boolean, limit: number): readonly Row[] {
-  const found: Row[] = [];
-  for (const row of rows) {
-    if (!matches(row.object)) continue;
-    found.push(row);
-    if (found.length >= limit) break;
-  }
-  return found;
-}
-
-async function refuseQuarantined(path: string): Promise<void> {
-  const exists = (file: string): Promise<boolean> =>
-    access(file).then(
-      () => true,
-      () => false,
-    );
-  if ((await exists(path)) || !(await exists(`${path}.corrupt`))) return;
-  throw new CodedError(
-    'InvalidObject',
-    `open the store: ${path}.corrupt was set aside because it is damaged; repair it and move it back to ${path}, or remove it to start with an empty store`,
-    { path },
-  );
-}
-
-async function quarantine(storage: Storage, path: string, error: CorruptWal, log: Logger): Promise<void> {
-  const aside = `${path}.corrupt`;
-  await storage.replace(path, aside);
-  log.error({ path, aside, offset: error.offset }, 'the store is damaged and was set aside');
 }

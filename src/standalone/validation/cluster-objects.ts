@@ -10,10 +10,10 @@ import { quantityErrors } from './resource-requirements.ts';
 const HIGHEST_USER_PRIORITY = 1_000_000_000;
 
 /** The classes that every cluster has, with their values (pkg/apis/scheduling/v1/helpers.go). */
-export const SYSTEM_CLASSES: Readonly<Record<string, number>> = {
-  'system-node-critical': 2_000_001_000,
-  'system-cluster-critical': 2_000_000_000,
-};
+export const SYSTEM_CLASSES: ReadonlyMap<string, number> = new Map([
+  ['system-node-critical', 2_000_001_000],
+  ['system-cluster-critical', 2_000_000_000],
+]);
 
 /** ValidateNode, ValidateNodeUpdate. */
 export function validateNode(node: Node, previous: Node | undefined): FieldError[] {
@@ -64,7 +64,7 @@ export function validateNode(node: Node, previous: Node | undefined): FieldError
 export function validatePriorityClass(cls: PriorityClass, previous: PriorityClass | undefined): FieldError[] {
   const errors: FieldError[] = [];
   const name = cls.metadata.name ?? '';
-  const system = SYSTEM_CLASSES[name];
+  const system = SYSTEM_CLASSES.get(name);
   if (name.startsWith('system-') && system !== cls.value) {
     errors.push(
       forbidden('metadata.name', "priority class names with 'system-' prefix are reserved for system use only"),

@@ -28,12 +28,12 @@ export function validateConfigMap(config: ConfigMap, previous: ConfigMap | undef
 }
 
 /** What a Secret of a type must hold (pkg/apis/core/types.go, SecretType). */
-const REQUIRED_KEYS: Readonly<Record<string, readonly string[]>> = {
-  'kubernetes.io/dockercfg': ['.dockercfg'],
-  'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
-  'kubernetes.io/ssh-auth': ['ssh-privatekey'],
-  'kubernetes.io/tls': ['tls.crt', 'tls.key'],
-};
+const REQUIRED_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['kubernetes.io/dockercfg', ['.dockercfg']],
+  ['kubernetes.io/dockerconfigjson', ['.dockerconfigjson']],
+  ['kubernetes.io/ssh-auth', ['ssh-privatekey']],
+  ['kubernetes.io/tls', ['tls.crt', 'tls.key']],
+]);
 
 /** ValidateSecret, ValidateSecretUpdate. */
 export function validateSecret(secret: Secret, previous: Secret | undefined): FieldError[] {
@@ -46,7 +46,7 @@ export function validateSecret(secret: Secret, previous: Secret | undefined): Fi
   }
   if (size > SIZE_LIMIT_BYTES) errors.push(tooLong('data', SIZE_LIMIT_BYTES));
   const type = secret.type ?? '';
-  for (const key of REQUIRED_KEYS[type] ?? []) {
+  for (const key of REQUIRED_KEYS.get(type) ?? []) {
     if (!Object.hasOwn(data, key)) errors.push(required(`data[${key}]`));
     else if (key.startsWith('.docker') && !isJsonObject(data[key] ?? '')) {
       errors.push(invalid(`data[${key}]`, '<secret contents redacted>', 'must be a JSON object'));

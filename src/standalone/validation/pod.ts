@@ -6,7 +6,7 @@ import type { FieldError } from '../port.ts';
 import { validateContainers } from './container.ts';
 import { child, duplicate, forbidden, invalid, required } from './field-errors.ts';
 import { ipErrors } from './ip-errors.ts';
-import { quantityErrors } from './resource-requirements.ts';
+import { quantityErrors, quantityOf } from './resource-requirements.ts';
 import { validateScheduling } from './scheduling.ts';
 import { validateHostNamespaces, validatePodSecurityContext } from './security-context.ts';
 import { imagePullSecretErrors, validateVolumes } from './volume.ts';
@@ -153,13 +153,16 @@ function podResourceErrors(spec: PodSpec, path: string): FieldError[] {
     }
   }
   for (const [name, request] of Object.entries(resources.requests ?? {})) {
-    const limit = resources.limits?.[name];
+    const limit = quantityOf(resources.limits, name);
     if (limit !== undefined && parseQuantity(request) > parseQuantity(limit)) {
       errors.push(
         invalid(child(at, 'requests'), String(request), `must be less than or equal to ${name} limit of ${limit}`),
       );
     }
-    const total = spec.containers.reduce((sum, one) => sum + parseQuantity(one.resources?.requests?.[name] ?? '0'), 0n);
+    const total = spec.containers.reduce(
+      (sum, one) => sum + parseQuantity(quantityOf(one.resources?.requests, name) ?? '0'),
+      0n,
+    );
     if (total > parseQuantity(request)) {
       errors.push(
         invalid(
@@ -172,7 +175,7 @@ function podResourceErrors(spec: PodSpec, path: string): FieldError[] {
   }
   for (const [name, limit] of Object.entries(resources.limits ?? {})) {
     for (const [index, container] of spec.containers.entries()) {
-      const own = container.resources?.limits?.[name];
+      const own = quantityOf(container.resources?.limits, name);
       if (own !== undefined && parseQuantity(own) > parseQuantity(limit)) {
         errors.push(
           invalid(

@@ -1,4 +1,4 @@
-import type { ResourceList } from '../../model/meta.ts';
+import type { QuantityText, ResourceList } from '../../model/meta.ts';
 import { dns1123SubdomainError, qualifiedNameError } from '../../model/names.ts';
 import type { ResourceRequirements } from '../../model/pod.ts';
 import { parseQuantity } from '../../model/quantity.ts';
@@ -43,7 +43,7 @@ export function quantityErrors(
 ): FieldError[] {
   const at = `${path}[${name}]`;
   const errors = nameErrors(name, at, standard);
-  const quantity = list[name] ?? '0';
+  const quantity = quantityOf(list, name) ?? '0';
   const value = parseQuantity(quantity);
   if (value < 0n) errors.push(invalid(at, String(quantity), 'must be greater than or equal to 0'));
   if (isWhole(name) && value % ONE !== 0n) errors.push(invalid(at, quantity, 'must be an integer'));
@@ -71,8 +71,8 @@ function isWhole(name: string): boolean {
 }
 
 function requestErrors(name: string, { limits = {}, requests = {} }: ResourceRequirements, path: string): FieldError[] {
-  const request = requests[name];
-  const limit = limits[name];
+  const request = quantityOf(requests, name);
+  const limit = quantityOf(limits, name);
   if (request === undefined) return [];
   const exact = isExtended(name) || name.startsWith('hugepages-');
   if (limit === undefined) {
@@ -90,4 +90,9 @@ function hugePageErrors({ limits = {}, requests = {} }: ResourceRequirements, pa
   const names = [...Object.keys(limits), ...Object.keys(requests)];
   if (!names.some((name) => name.startsWith('hugepages-'))) return [];
   return names.includes('cpu') || names.includes('memory') ? [] : [forbidden(path, 'HugePages require cpu or memory')];
+}
+
+/** Resource names are the user's: "constructor" must not find what every object has. */
+export function quantityOf(list: ResourceList | undefined, name: string): QuantityText | undefined {
+  return list !== undefined && Object.hasOwn(list, name) ? list[name] : undefined;
 }

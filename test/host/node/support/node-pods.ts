@@ -165,6 +165,14 @@ export class NodePods {
     return undefined;
   }
 
+  /** Where the pod's cgroup is, the same in every hierarchy. */
+  podCgroupPath(pod: Pod): string | undefined {
+    const root = `${this.node.run.paths.cgroupRoot}/kubepods`;
+    return ['', '/burstable', '/besteffort']
+      .map((qos) => `${root}${qos}/pod${pod.metadata.uid}`)
+      .find((path) => cgroupDirectories(path).length > 0);
+  }
+
   /** The pod's processes, the sandbox's included. */
   processes(pod: Pod): number[] {
     const root = `${this.node.run.paths.cgroupRoot}/kubepods`;

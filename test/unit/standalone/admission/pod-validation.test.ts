@@ -452,6 +452,17 @@ describe('a container', () => {
   });
 });
 
+describe('names that every JavaScript object knows', () => {
+  it.each(['constructor', '__proto__', 'toString'])('%s is a name like any other', (name) => {
+    const wanted = JSON.parse(`{"requests": {"${name}": "1"}, "limits": {"cpu": "1"}}`);
+    expect(podMistakes({}, { resources: wanted }).join()).toContain(
+      `spec.containers[0].resources.requests[${name}]: Invalid value`,
+    );
+    expect(podMistakes({}, {}, { labels: { constructor: 'a' } })).toEqual([]);
+    expect(mistakesOf(resources.secrets, { metadata: { name: 'a', namespace: 'default' }, type: name })).toEqual([]);
+  });
+});
+
 describe('an update', () => {
   const running = podWith({
     nodeName: 'n1',

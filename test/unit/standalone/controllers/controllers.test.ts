@@ -151,7 +151,7 @@ describe('endpoint slices', () => {
     await eventually(() => expect(readyOf('web')).toEqual(['10.0.0.1', '10.0.0.2']));
     const seen = new Promise<number>((resolve) => {
       const unsubscribe = store.subscribe((event: StoredEvent) => {
-        if (event.resource.plural !== resources.endpointslices.plural) return;
+        if (event.resource.plural !== resources.endpointslices.plural || readyOf('web').length !== 1) return;
         unsubscribe();
         resolve(performance.now());
       });
@@ -259,6 +259,8 @@ describe('owners', () => {
     const top = await create(resources.configmaps, { metadata: { namespace: 'default', name: 'top' } });
     const middle = await create(resources.configmaps, owned('middle', top));
     await create(resources.secrets, owned('leaf', middle));
+    await settled();
+    expect(get(resources.secrets, 'default', 'leaf')).toBeDefined();
     await store.remove(resources.configmaps, 'default', 'top');
     await eventually(() => expect(get(resources.secrets, 'default', 'leaf')).toBeUndefined());
     expect(get(resources.configmaps, 'default', 'middle')).toBeUndefined();
@@ -390,7 +392,7 @@ describe('volumes', () => {
         status: { phase: 'Bound' },
       }),
     );
-    expect(volumeOf('fast')?.status?.phase).toBe('Available');
+    await eventually(() => expect(volumeOf('fast')?.status?.phase).toBe('Available'));
   });
 
   it('are released, not given on, when the claim goes', async () => {

@@ -243,6 +243,9 @@ describe('anything at all', () => {
         [null],
         [[]],
         { a: null },
+        { constructor: '1', toString: 'x' },
+        JSON.parse('{"__proto__": "1", "valueOf": {}}'),
+        'constructor',
         '\u0000',
         'x'.repeat(300),
         1e300,
@@ -261,7 +264,7 @@ describe('anything at all', () => {
                 ? (target as Record<string, unknown>)[String(step)]
                 : undefined;
           if (typeof target === 'object' && target !== null)
-            (target as Record<string, unknown>)[String(path.at(-1))] = value;
+            (target as Record<string, unknown>)[String(path.at(-1))] = structuredClone(value);
         }
         for (const { field, message } of rules.review(resources.pods, object))
           expect([typeof field, message.length > 0]).toEqual(['string', true]);

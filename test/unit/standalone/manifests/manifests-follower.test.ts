@@ -118,7 +118,9 @@ describe('ManifestsFollower', () => {
     await eventually(() => expect(dataOf('b')).toBeUndefined());
     expect(dataOf('a')).toBe('one');
     expect(store.get(resources.configmaps, 'default', 'others')).toBeDefined();
-    expect(follower?.mistakes.map(formatMistake)).toEqual([expect.stringContaining('a.yaml:2')]);
+    await eventually(() =>
+      expect(follower?.mistakes.map(formatMistake)).toEqual([expect.stringContaining('a.yaml:2')]),
+    );
     await write('a.yaml', config('c', 'moved'));
     await eventually(() => expect([dataOf('a'), dataOf('c')]).toEqual([undefined, 'moved']));
   });
