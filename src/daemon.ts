@@ -111,6 +111,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
   );
   closers.add('runtime connection', () => cri.close());
   const runtimeVersion = await waitForRuntime(foundation, cri, signal);
+  await tellPodCIDR(foundation, cri);
 
   const events = new ApiEventRecorder(
     { nodeName: config.nodeName, ...config.events },
@@ -184,6 +185,17 @@ async function waitForRuntime(
       }
     }
     await clock.sleep(RUNTIME_RETRY_MS, signal);
+  }
+}
+
+/** Runtimes that write their own network configuration need the pods' addresses; the others do not mind. */
+async function tellPodCIDR({ config, log }: Foundation, cri: CriRuntime): Promise<void> {
+  const podCIDR = config.pods.podCIDR.join(',');
+  if (podCIDR === '') return;
+  try {
+    await cri.updateRuntimeConfig(podCIDR);
+  } catch (error) {
+    log.warn({ podCIDR, error: messageOf(error) }, 'the runtime did not take the pod CIDR');
   }
 }
 

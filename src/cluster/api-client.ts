@@ -4,6 +4,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Clock } from '../kit/clock.ts';
 import { CodedError, type Metadata, messageOf } from '../kit/errors.ts';
 import type { Metrics } from '../kit/metrics.ts';
+import { TokenBucket } from '../kit/token-bucket.ts';
 import type { ApiStatus, KubeList, KubeObject } from '../model/meta.ts';
 import { pathOf, type ResourceType } from '../model/resource.ts';
 import { errorOfAnswer, errorOfStatus, type RequestFacts, retryAfterOf } from './api-error.ts';
@@ -11,7 +12,6 @@ import type { ApiConnection } from './kubeconfig.ts';
 import { LineSplitter } from './line-splitter.ts';
 import type { ApiClient, PatchType, Selection, Target, WatchEvent } from './port.ts';
 import { RequestStop } from './request-stop.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 export interface HttpApiClientOptions {
   readonly connection: ApiConnection;

@@ -3,13 +3,13 @@ import type { Clock } from '../kit/clock.ts';
 import { hasCode, messageOf } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
 import type { Metrics } from '../kit/metrics.ts';
+import { TokenBucket } from '../kit/token-bucket.ts';
 import type { ObjectReference } from '../model/meta.ts';
 import type { Event } from '../model/objects.ts';
 import { resources } from '../model/resource.ts';
 import { rfc3339 } from '../model/time.ts';
 import { EventCorrelator, type EventCorrelatorOptions } from './event-correlator.ts';
 import type { ApiClient, EventRecorder } from './port.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 export interface EventRecorderOptions extends EventCorrelatorOptions {
   readonly nodeName: string;

@@ -1,7 +1,7 @@
 import type { ApiClient, EventRecorder, PodStatusWriter } from '../cluster/port.ts';
 import { TokenRequestSource } from '../cluster/token-request-source.ts';
 import { WatchedObjectSource } from '../cluster/watched-object-source.ts';
-import type { CriRuntime, DNSConfig } from '../host/cri/port.ts';
+import type { CriRuntime } from '../host/cri/port.ts';
 import { RealFiles } from '../host/files/real.ts';
 import { RemoteGuard } from '../host/files/remote-guard.ts';
 import { RealMounts } from '../host/mount/real.ts';
@@ -12,6 +12,7 @@ import { qosClassOf } from '../model/qos.ts';
 import { StepExecutor } from '../pods/act/executors.ts';
 import { ImagePuller } from '../pods/act/image-puller.ts';
 import { containerReference } from '../pods/act/references.ts';
+import { admitPod } from '../pods/admit-pod.ts';
 import { HostParts } from '../pods/host-parts.ts';
 import { Housekeeping } from '../pods/housekeeping.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
@@ -20,6 +21,7 @@ import { dnsConfigFor } from '../pods/network-files/dns-config.ts';
 import { parseResolvConf, type ResolvConf } from '../pods/network-files/resolv-conf.ts';
 import { RuntimeCache } from '../pods/observe/runtime-cache.ts';
 import { RuntimeHealth } from '../pods/observe/runtime-health.ts';
+import { PodMetrics } from '../pods/pod-metrics.ts';
 import { HookRunner } from '../pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
@@ -102,6 +104,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     finalMessage: (status) => parts.finalMessage(status),
   });
   const health = new RuntimeHealth({ cri, clock, log: logOf('runtime') });
+  const podMetrics = new PodMetrics(metrics, runtime);
   const executor = new StepExecutor(
     {
       podLogsDir: config.podLogsDir,
@@ -114,7 +117,11 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       runtime,
       parts,
       images: new ImagePuller(
-        { maxParallelPulls: config.images.maxParallelPulls ?? Number.POSITIVE_INFINITY },
+        {
+          maxParallelPulls: config.images.maxParallelPulls ?? Number.POSITIVE_INFINITY,
+          pullQPS: config.images.pullQPS,
+          pullBurst: config.images.pullBurst,
+        },
         {
           cri,
           clock,
@@ -125,8 +132,9 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       hooks: new HookRunner({ runtime: cri, probes: network, clock, events, metrics }),
       events,
       statuses,
-      dns: await resolver(foundation, files, events, hostIPs),
+      dns: await resolver(foundation, files, hostIPs),
       runtimeHandler: (pod) => pod.spec.runtimeClassName ?? '',
+      metrics: podMetrics,
       clock,
       log: logOf('pods'),
       again: (uid) => loop.request(uid),
@@ -143,10 +151,16 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       statuses,
       events,
       localReadiness,
+      admit: (pod) =>
+        admitPod(pod, {
+          allowedUnsafeSysctls: config.pods.allowedUnsafeSysctls,
+          kernelVersion: machine.facts.kernelVersion,
+        }),
       refreshVolumes: (pod) => volumes.refresh(pod),
       qosOf: qosClassOf,
       hostIPs,
       runtimeName: () => deps.runtimeName,
+      metrics: podMetrics,
       clock,
       log: logOf('pods'),
     },
@@ -181,9 +195,8 @@ function* uidsOf(pods: Iterable<Pod>): Generator<string> {
 async function resolver(
   foundation: Foundation,
   files: RealFiles,
-  events: EventRecorder,
   hostIPs: () => readonly string[],
-): Promise<(pod: Pod) => DNSConfig> {
+): Promise<(pod: Pod) => ReturnType<typeof dnsConfigFor>> {
   const { config, log, clock } = foundation;
   const { clusterDNS, clusterDomain, resolvConf } = config.dns;
   let hostResolv: ResolvConf | undefined;
@@ -202,9 +215,5 @@ async function resolver(
       await read();
     }
   });
-  return (pod) => {
-    const { config: dns, warnings } = dnsConfigFor(pod, { clusterDNS, clusterDomain, hostResolv, nodeIPs: hostIPs() });
-    for (const { reason, message } of warnings) events.event(containerReference(pod), 'Warning', reason, message);
-    return dns;
-  };
+  return (pod) => dnsConfigFor(pod, { clusterDNS, clusterDomain, hostResolv, nodeIPs: hostIPs() });
 }

@@ -8,6 +8,7 @@ import { keyOf } from '../model/meta.ts';
 import type { Pod, PodStatus, QOSClass } from '../model/pod.ts';
 import type { StepExecutor } from './act/executors.ts';
 import { containerReference } from './act/references.ts';
+import type { Refusal } from './admit-pod.ts';
 import type { Plan, PlanInput } from './diff/plan.ts';
 import { planPod } from './diff/plan-pod.ts';
 import { failureKey, runKey, type Step } from './diff/step.ts';
@@ -17,6 +18,7 @@ import { nothingRuns } from './observe/pod-runtime.ts';
 import type { RuntimeCache } from './observe/runtime-cache.ts';
 import type { RuntimeHealth } from './observe/runtime-health.ts';
 import { orphanPod } from './orphan-pod.ts';
+import type { PodMetrics } from './pod-metrics.ts';
 import { PodState } from './pod-state.ts';
 import { probeTargets } from './probe-targets.ts';
 import type { ProbeManager } from './probes/port.ts';
@@ -39,10 +41,13 @@ export interface PodLoopDeps {
   readonly statuses: PodStatusWriter;
   readonly events: EventRecorder;
   readonly localReadiness: LocalReadiness;
+  /** Asked once of a pod that has not started: why this node will not run it. */
+  readonly admit: (pod: Pod) => Refusal | undefined;
   readonly refreshVolumes: (pod: Pod) => Promise<{ readonly againAtMs?: number }>;
   readonly qosOf: (pod: Pod) => QOSClass;
   readonly hostIPs: () => readonly string[];
   readonly runtimeName: () => string;
+  readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -98,7 +103,9 @@ export class PodLoop {
       }),
       runtime.subscribe((uid) => this.request(uid)),
       probes.subscribe(({ podUid }) => this.request(podUid)),
-      health.subscribe(() => {
+      health.subscribe(({ runtimeReady, networkReady }) => {
+        // What failed for want of the runtime need not sit out its back-off.
+        if (runtimeReady && networkReady) for (const state of this.states.values()) state.retryNow();
         for (const uid of this.states.keys()) this.request(uid);
       }),
     ];
@@ -177,10 +184,23 @@ export class PodLoop {
       if (object === undefined) return undefined;
       state = new PodState(object, pod === undefined ? 'gone' : 'run', clock.now());
       this.states.set(uid, state);
+      if (pod !== undefined && observed === undefined) this.admit(state, pod);
     }
     if (pod !== undefined) state.adopt(pod);
     state.intent = pod === undefined ? 'gone' : pod.metadata.deletionTimestamp === undefined ? 'run' : 'delete';
     return state;
+  }
+
+  /** A pod that this node refuses ends as Failed before anything of it starts. */
+  private admit(state: PodState, pod: Pod): void {
+    const { phase } = pod.status ?? {};
+    if (pod.metadata.deletionTimestamp !== undefined || phase === 'Succeeded' || phase === 'Failed') return;
+    const refusal = this.deps.admit(pod);
+    if (refusal === undefined) return;
+    const message = `Pod was rejected: ${refusal.message}`;
+    state.end = { reason: refusal.reason, message, graceSeconds: undefined };
+    this.deps.events.event(containerReference(pod), 'Warning', refusal.reason, refusal.message);
+    this.deps.log.warn({ pod: podText(state.identity), ...refusal }, 'pod refused');
   }
 
   private findInView(uid: string): Pod | undefined {
@@ -233,6 +253,11 @@ export class PodLoop {
   private tellReadiness(state: PodState, status: PodStatus): void {
     if (state.pod.spec.hostNetwork === true || status.podIPs === undefined) return;
     const ready = status.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True');
+    if (ready === true && !state.wasReady) {
+      state.wasReady = true;
+      const seconds = (this.deps.clock.now() - state.seenAt) / 1000;
+      if (state.adoptedStatus?.podIP === undefined) this.deps.metrics.podStart.observe(seconds);
+    }
     const up = state.intent === 'run' ? 'serving' : 'terminating';
     this.deps.localReadiness.set(
       state.identity.uid,
@@ -299,7 +324,9 @@ export class PodLoop {
     const message = messageOf(error);
     const key = failureKey(step);
     const first = state.failures.get(key)?.message !== message;
-    state.stepFailed(key, reason, message, clock.now(), step.do === 'ensureImage' ? IMAGE : QUICK);
+    // A runtime that does not answer says nothing of the image: only a refused pull has to wait long.
+    const slow = step.do === 'ensureImage' && reason !== 'ImageInspectError';
+    state.stepFailed(key, reason, message, clock.now(), slow ? IMAGE : QUICK);
     log[first ? 'warn' : 'debug'](
       {
         pod: podText(state.identity),

@@ -46,6 +46,9 @@ export class PodState implements PodFacts {
   volumesStale = false;
   volumesAgainAt: number | undefined;
   lastStatusText = '';
+  /** When this process met the pod, and whether it has seen it Ready since. */
+  readonly seenAt: number;
+  wasReady = false;
   /** The status that the API had when this process met the pod. */
   readonly adoptedStatus: PodStatus | undefined;
   /** The waiting reason per container that an event was recorded for last. */
@@ -55,6 +58,7 @@ export class PodState implements PodFacts {
     this.identity = identityOf(pod);
     this.pod = pod;
     this.intent = intent;
+    this.seenAt = now;
     this.startTime = parseTime(pod.status?.startTime) ?? now;
     this.lastStatus = pod.status;
     this.adoptedStatus = pod.status;

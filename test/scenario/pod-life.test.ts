@@ -263,6 +263,15 @@ describe('the life of a pod', () => {
     expect(world.cri.counts.running).toBe(0);
   });
 
+  it('a pod that the node refuses is Failed, and nothing of it is started', async () => {
+    world.apply('p', { securityContext: { sysctls: [{ name: 'kernel.msgmax', value: '1' }] } });
+    await world.pass(200);
+    expect(world.status('p')).toMatchObject({ phase: 'Failed', reason: 'SysctlForbidden' });
+    expect(world.reasons('p')).toContain('SysctlForbidden');
+    expect(world.cri.counts).toMatchObject({ sandboxes: 0, containers: 0 });
+    expect(world.parts.cgroups.size + world.parts.volumes.size).toBe(0);
+  });
+
   it('a pod deleted while its image is pulled leaves at once', async () => {
     world.cri.publishImage('slow:1');
     world.cri.delay('pullImage', 60_000);

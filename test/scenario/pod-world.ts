@@ -13,10 +13,12 @@ import { StepExecutor } from '../../src/pods/act/executors.ts';
 import { ImagePuller } from '../../src/pods/act/image-puller.ts';
 import type { PodParts } from '../../src/pods/act/pod-parts.ts';
 import { containerReference } from '../../src/pods/act/references.ts';
+import { admitPod } from '../../src/pods/admit-pod.ts';
 import { LocalReadiness } from '../../src/pods/local-readiness.ts';
 import { PodLoop } from '../../src/pods/loop.ts';
 import { RuntimeCache } from '../../src/pods/observe/runtime-cache.ts';
 import { RuntimeHealth } from '../../src/pods/observe/runtime-health.ts';
+import { PodMetrics } from '../../src/pods/pod-metrics.ts';
 import { HookRunner } from '../../src/pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../../src/pods/probes/probe-scheduler.ts';
 import { StepError } from '../../src/pods/step-error.ts';
@@ -206,6 +208,7 @@ export class PodWorld {
       {},
       { clock, probes: this.network, runtime: cri, events, metrics, log: silent, random: () => 0.5 },
     );
+    const podMetrics = new PodMetrics(metrics, runtime);
     const executor = new StepExecutor(
       {
         podLogsDir: '/var/log/pods',
@@ -218,7 +221,7 @@ export class PodWorld {
         runtime,
         parts: this.parts,
         images: new ImagePuller(
-          { maxParallelPulls: 1 },
+          { maxParallelPulls: 1, pullQPS: 5, pullBurst: 10 },
           {
             cri,
             clock,
@@ -229,8 +232,9 @@ export class PodWorld {
         hooks: new HookRunner({ runtime: cri, probes: this.network, clock, events, metrics }),
         events,
         statuses: pods,
-        dns: () => undefined,
+        dns: () => ({ config: { servers: [], searches: [], options: [] }, warnings: [] }),
         runtimeHandler: () => '',
+        metrics: podMetrics,
         clock,
         log: silent,
         again: (uid) => loop.request(uid),
@@ -247,10 +251,12 @@ export class PodWorld {
         statuses: pods,
         events,
         localReadiness: new LocalReadiness(() => {}),
+        admit: (pod) => admitPod(pod, { allowedUnsafeSysctls: [], kernelVersion: '6.12.0' }),
         refreshVolumes: async () => ({}),
         qosOf: qosClassOf,
         hostIPs: () => ['192.0.2.9'],
         runtimeName: () => 'containerd',
+        metrics: podMetrics,
         clock,
         log: silent,
       },

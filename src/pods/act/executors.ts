@@ -10,6 +10,7 @@ import type { Step } from '../diff/step.ts';
 import { environmentRecord } from '../environment/resolve-environment.ts';
 import { newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
 import type { RuntimeCache } from '../observe/runtime-cache.ts';
+import type { PodMetrics } from '../pod-metrics.ts';
 import type { PodState } from '../pod-state.ts';
 import type { HookRunner, HookTarget } from '../probes/hook-runner.ts';
 import { containerSecurity, type SecurityOptions } from '../security/container-security.ts';
@@ -36,14 +37,26 @@ export interface ExecutorDeps {
   readonly hooks: Pick<HookRunner, 'run'>;
   readonly events: EventRecorder;
   readonly statuses: Pick<PodStatusWriter, 'finalize'>;
-  /** Resolver configuration of a pod; records its warnings as events itself. */
-  readonly dns: (pod: Pod) => DNSConfig | undefined;
+  /** Resolver configuration of a pod, with what its user should know of it. */
+  readonly dns: (pod: Pod) => {
+    readonly config: DNSConfig;
+    readonly warnings: readonly { readonly reason: string; readonly message: string }[];
+  };
   readonly runtimeHandler: (pod: Pod) => string;
+  readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
   /** Plans the pod anew: a hook has ended. */
   readonly again: (uid: string) => void;
 }
+
+/** kubelet's values of the label container_type. */
+const METRIC_KIND: Readonly<Record<ContainerKind, string>> = {
+  init: 'init_container',
+  sidecar: 'init_container',
+  app: 'container',
+  ephemeral: 'ephemeral_container',
+};
 
 type Executors = {
   readonly [K in Step['do']]: (step: Extract<Step, { do: K }>, state: PodState) => Promise<void> | void;
@@ -131,6 +144,9 @@ export class StepExecutor {
         'Pod sandbox changed, it will be killed and re-created.',
       );
     }
+    for (const { reason, message } of this.deps.dns(pod).warnings) {
+      events.event(containerReference(pod), 'Warning', reason, message);
+    }
     await withReason('FailedCreatePodSandBox', async () => {
       try {
         const id = await cri.runPodSandbox(
@@ -138,8 +154,10 @@ export class StepExecutor {
           this.deps.runtimeHandler(pod),
           state.starting.signal,
         );
+        this.deps.metrics.startedPods.inc();
         await runtime.refreshSandbox(identity, id);
       } catch (error) {
+        this.deps.metrics.startedPodErrors.inc();
         // Cut off or failed half-way, the runtime may have made a sandbox all the same.
         await runtime.refreshPod(identity).catch(() => {});
         throw error;
@@ -153,7 +171,7 @@ export class StepExecutor {
       cgroupParent: this.deps.parts.cgroupParent(state.pod),
       podLogsDir: this.options.podLogsDir,
       clusterDomain: this.options.clusterDomain,
-      dns: this.deps.dns(state.pod),
+      dns: this.deps.dns(state.pod).config,
       resources: this.deps.parts.sandboxResources(state.pod),
     });
   }
@@ -188,9 +206,26 @@ export class StepExecutor {
   }
 
   private async startContainer(step: Extract<Step, { do: 'startContainer' }>, state: PodState): Promise<void> {
+    const { metrics } = this.deps;
+    const { container, kind } = this.find(state.pod, step.container);
+    try {
+      await this.createAndStart(step, state, container);
+      metrics.startedContainers.inc({ container_type: METRIC_KIND[kind] });
+      if (step.restartCount > 0) metrics.restartedContainers.inc();
+    } catch (error) {
+      const code = error instanceof StepError ? error.reason : 'Unknown';
+      metrics.startedContainerErrors.inc({ container_type: METRIC_KIND[kind], code });
+      throw error;
+    }
+  }
+
+  private async createAndStart(
+    step: Extract<Step, { do: 'startContainer' }>,
+    state: PodState,
+    container: Container,
+  ): Promise<void> {
     const { cri, runtime, events, clock } = this.deps;
     const { pod, identity } = state;
-    const { container } = this.find(pod, step.container);
     const reference = containerReference(pod, container.name);
     const before = newestContainer(this.runtimeOf(state), container.name);
     const id = step.createdId ?? (await this.create(step, state, container));

@@ -1,6 +1,7 @@
 import type { CriRuntime, Image, PodSandboxConfig } from '../../host/cri/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { messageOf } from '../../kit/errors.ts';
+import { TokenBucket } from '../../kit/token-bucket.ts';
 import type { Container, Pod, PullPolicy } from '../../model/pod.ts';
 import { StepError } from '../step-error.ts';
 import { imageToPull } from './image-name.ts';
@@ -9,6 +10,9 @@ import { Semaphore } from './semaphore.ts';
 export interface ImagePullerOptions {
   /** KubeletConfiguration maxParallelImagePulls; 1 is serial, as kubelet's default is. */
   readonly maxParallelPulls: number;
+  /** registryPullQPS and registryBurst: pulls over it wait for their turn. 0: no limit. */
+  readonly pullQPS: number;
+  readonly pullBurst: number;
 }
 
 export interface ImagePullerDeps {
@@ -25,10 +29,12 @@ export interface ReadyImage {
 /** Has images on the node as pull policies want them (kubelet images/image_manager.go EnsureImageExists). */
 export class ImagePuller {
   private readonly pulls: Semaphore;
+  private readonly rate: TokenBucket;
   private readonly deps: ImagePullerDeps;
 
   constructor(options: ImagePullerOptions, deps: ImagePullerDeps) {
     this.pulls = new Semaphore(Math.max(1, options.maxParallelPulls));
+    this.rate = new TokenBucket({ perSecond: options.pullQPS, burst: options.pullBurst }, deps.clock);
     this.deps = deps;
   }
 
@@ -84,6 +90,7 @@ export class ImagePuller {
     const queuedAt = clock.monotonic();
     let startedAt = queuedAt;
     try {
+      await this.rate.take(signal);
       const ref = await this.pulls.run(() => {
         startedAt = clock.monotonic();
         return cri.pullImage(image, sandboxConfig, undefined, signal);

@@ -9,7 +9,7 @@ export interface SandboxConfigInput {
   readonly cgroupParent: string;
   readonly podLogsDir: string;
   readonly clusterDomain: string;
-  readonly dns: DNSConfig | undefined;
+  readonly dns: DNSConfig;
   readonly resources: { readonly overhead: LinuxResources; readonly resources: LinuxResources };
 }
 
@@ -20,7 +20,7 @@ export function sandboxConfig(pod: Pod, input: SandboxConfigInput): PodSandboxCo
     metadata: { ...identity, attempt: input.attempt },
     hostname: sandboxHostnameOf(pod, input.clusterDomain),
     logDirectory: podLogDirectory(input.podLogsDir, identity),
-    ...(input.dns === undefined ? {} : { dnsConfig: input.dns }),
+    dnsConfig: input.dns,
     portMappings: portMappings(pod),
     labels: { ...pod.metadata.labels, ...podLabels(identity) },
     annotations: { ...pod.metadata.annotations },

@@ -15,6 +15,8 @@ import { sendJson } from './respond.ts';
 import { methodNotAllowed, noSuchResource, notAcceptable, StatusError } from './status-error.ts';
 
 const OPENAPI_V2_PROTOBUF = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+/** What is answered to that: "@" is not allowed in a media type (kube-openapi handler.go). */
+const OPENAPI_V2_PROTOBUF_ANSWER = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 const ROOT_PATHS = [
   '/api',
   '/api/v1',
@@ -104,7 +106,7 @@ function answerOpenApiV2(exchange: Exchange, { openApi, gitVersion }: Context): 
   for (const { type } of parseAccept(exchange.request.headers.accept)) {
     if (type === OPENAPI_V2_PROTOBUF) {
       const body = openApiV2Protobuf(gitVersion);
-      exchange.response.writeHead(200, { 'content-type': OPENAPI_V2_PROTOBUF, 'content-length': body.length });
+      exchange.response.writeHead(200, { 'content-type': OPENAPI_V2_PROTOBUF_ANSWER, 'content-length': body.length });
       exchange.response.end(body);
       return;
     }

@@ -1,4 +1,4 @@
-import type { Clock } from '../kit/clock.ts';
+import type { Clock } from './clock.ts';
 
 export interface TokenBucketOptions {
   /** Tokens that come back each second. Zero or less: no limit at all (kubelet's QPS −1). */

@@ -1,0 +1,52 @@
+import type { Metrics } from '../kit/metrics.ts';
+import type { RuntimeCache } from './observe/runtime-cache.ts';
+
+/** Seconds; kubelet pkg/kubelet/metrics. */
+const START_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600];
+
+/** What the pods room counts, by kubelet's names. */
+export class PodMetrics {
+  readonly startedPods;
+  readonly startedPodErrors;
+  readonly startedContainers;
+  readonly startedContainerErrors;
+  readonly restartedContainers;
+  readonly podStart;
+
+  constructor(metrics: Metrics, runtime: Pick<RuntimeCache, 'uids' | 'get'>) {
+    this.startedPods = metrics.counter('kubelet_started_pods_total', 'Sandboxes that were started.');
+    this.startedPodErrors = metrics.counter(
+      'kubelet_started_pods_errors_total',
+      'Sandboxes that could not be started.',
+    );
+    const type = ['container_type'];
+    this.startedContainers = metrics.counter('kubelet_started_containers_total', 'Containers that were started.', type);
+    this.startedContainerErrors = metrics.counter(
+      'kubelet_started_containers_errors_total',
+      'Containers that could not be created or started.',
+      [...type, 'code'],
+    );
+    this.restartedContainers = metrics.counter(
+      'deckhand_restarted_containers_total',
+      'Containers started again after an exit.',
+    );
+    this.podStart = metrics.histogram(
+      'kubelet_pod_start_duration_seconds',
+      'From when the pod was first seen on this node to when it was first Ready or ended.',
+      START_BUCKETS,
+    );
+    metrics.gauge('kubelet_running_pods', 'Pods that have a ready sandbox.', [], (gauge) => {
+      const ready = runtime.uids().filter((uid) => runtime.get(uid)?.sandboxes.some(({ state }) => state === 'READY'));
+      gauge.set(ready.length);
+    });
+    metrics.gauge('kubelet_running_containers', 'Containers by state.', ['container_state'], (gauge) => {
+      const counts = { created: 0, running: 0, exited: 0, unknown: 0 };
+      for (const uid of runtime.uids()) {
+        for (const { state } of runtime.get(uid)?.containers ?? []) {
+          counts[state.toLowerCase() as keyof typeof counts]++;
+        }
+      }
+      for (const [state, count] of Object.entries(counts)) gauge.set({ container_state: state }, count);
+    });
+  }
+}
