@@ -17,7 +17,7 @@ import { RealCri } from './host/cri/real.ts';
 import { RealFiles } from './host/files/real.ts';
 import { RemoteGuard } from './host/files/remote-guard.ts';
 import { RealMounts } from './host/mount/real.ts';
-import { SystemClock } from './kit/clock.ts';
+import { type Clock, SystemClock } from './kit/clock.ts';
 import { CodedError, messageOf } from './kit/errors.ts';
 import type { Logger } from './kit/log.ts';
 import { Metrics } from './kit/metrics.ts';
@@ -36,6 +36,8 @@ export interface DaemonOptions {
 
 /** The runtime is asked again this often while it is not there yet. */
 const RUNTIME_RETRY_MS = 500;
+/** Finding the machine's addresses takes a millisecond or two, and every pod status has them. */
+const HOST_IPS_MS = 5000;
 /** A pod loop whose runtime has not been listed for this long is not live (kubelet's PLEG: 3 minutes). */
 const RUNTIME_SILENCE_MS = 180_000;
 
@@ -119,6 +121,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
   );
   closers.add('events', () => events.close(1000));
   const node = nodeAgent(foundation, { api, cri, machine, events });
+  const hostIPs = remembered(clock, HOST_IPS_MS, () => node.ips());
   const caches = startCaches(foundation, api);
   const statuses = new ApiPodStatusWriter({
     api,
@@ -135,7 +138,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
   const services = await startServices(foundation, {
     caches,
     localReadiness,
-    hostIPs: () => node.ips(),
+    hostIPs,
     podCIDRs: () => node.current?.spec?.podCIDRs ?? config.pods.podCIDR,
     cores: machine.facts.cpuCount,
   });
@@ -147,7 +150,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     events,
     statuses,
     localReadiness,
-    hostIPs: () => node.ips(),
+    hostIPs,
     runtimeName: runtimeVersion.runtimeName,
   });
   pods.health.subscribe(() => node.refresh());
@@ -158,6 +161,16 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     { node: config.nodeName, runtime: `${runtimeVersion.runtimeName} ${runtimeVersion.runtimeVersion}` },
     'deckhand is up',
   );
+}
+
+/** What `ask` answered last, asked again when that is older than `ms`. */
+function remembered<T>(clock: Clock, ms: number, ask: () => T): () => T {
+  let last: { readonly at: number; readonly answer: T } | undefined;
+  return () => {
+    const now = clock.monotonic();
+    if (last === undefined || now - last.at >= ms) last = { at: now, answer: ask() };
+    return last.answer;
+  };
 }
 
 async function makeDirectories({ config, clock }: Foundation): Promise<void> {

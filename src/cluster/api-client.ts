@@ -22,6 +22,8 @@ export interface HttpApiClientOptions {
   readonly requestTimeoutMs?: number;
   /** A watch that brings nothing, not even a bookmark (a server sends one each minute), for this long is dead. Default 180 s. */
   readonly watchSilenceMs?: number;
+  /** Connections for requests other than watches; more requests wait for a free one. Default 8. */
+  readonly maxConnections?: number;
   /** The longest line of a watch. Default 16 MiB. */
   readonly lineLimit?: number;
   readonly userAgent?: string;
@@ -40,6 +42,8 @@ const PATCH_CONTENT: Readonly<Record<PatchType, string>> = {
 const TOKEN_FILE_AGE_MS = 60_000;
 /** client-go asks again up to ten times where the server says Retry-After; the deadline usually ends it sooner. */
 const MOST_RETRIES = 10;
+/** A TLS handshake costs more than most requests: a burst waits for connections that are there already. */
+const REQUEST_CONNECTIONS = 8;
 const ANSWER_LIMIT = 512 * 1024 * 1024;
 
 interface Sent {
@@ -56,7 +60,9 @@ export class HttpApiClient implements ApiClient {
   private readonly options: HttpApiClientOptions;
   private readonly clock: Clock;
   private readonly bucket: TokenBucket;
-  private readonly agent: HttpAgent | HttpsAgent;
+  /** Watches hold a connection each for as long as they live; requests share a few. */
+  private readonly watchAgent: HttpAgent | HttpsAgent;
+  private readonly requestAgent: HttpAgent | HttpsAgent;
   private readonly requests: ((verb: string, code: string) => void) | undefined;
   private readonly basePath: string;
   private fileToken: { readonly text: string; readonly at: number } | undefined;
@@ -68,18 +74,8 @@ export class HttpApiClient implements ApiClient {
     this.bucket = new TokenBucket({ perSecond: options.qps ?? 50, burst: options.burst ?? 100 }, deps.clock);
     const { connection } = options;
     this.basePath = connection.server.pathname.replace(/\/$/, '');
-    const shared = { keepAlive: true, keepAliveMsecs: 15_000, maxFreeSockets: 8, scheduling: 'lifo' } as const;
-    this.agent =
-      connection.server.protocol === 'http:'
-        ? new HttpAgent(shared)
-        : new HttpsAgent({
-            ...shared,
-            rejectUnauthorized: connection.insecureSkipVerify !== true,
-            ...(connection.ca === undefined ? {} : { ca: connection.ca }),
-            ...(connection.cert === undefined ? {} : { cert: connection.cert }),
-            ...(connection.key === undefined ? {} : { key: connection.key }),
-            ...(connection.serverName === undefined ? {} : { servername: connection.serverName }),
-          });
+    this.watchAgent = agentFor(connection, Number.POSITIVE_INFINITY);
+    this.requestAgent = agentFor(connection, options.maxConnections ?? REQUEST_CONNECTIONS);
     this.requests = requestCounter(deps.metrics);
   }
 
@@ -211,7 +207,8 @@ export class HttpApiClient implements ApiClient {
 
   close(): void {
     this.closed = true;
-    this.agent.destroy();
+    this.watchAgent.destroy();
+    this.requestAgent.destroy();
   }
 
   private manager(): Record<string, string> {
@@ -281,7 +278,7 @@ export class HttpApiClient implements ApiClient {
   ): Promise<{ answer: IncomingMessage } | { error: unknown; reused: boolean }> {
     const { server } = this.options.connection;
     const options: RequestOptions = {
-      agent: this.agent,
+      agent: sent.verb === 'watch' ? this.watchAgent : this.requestAgent,
       hostname: server.hostname.replace(/^\[|\]$/g, ''),
       port: server.port === '' ? (server.protocol === 'http:' ? 80 : 443) : server.port,
       method: sent.method,
@@ -401,4 +398,23 @@ function requestCounter(metrics: Metrics | undefined): ((method: string, code: s
     'method',
   ]);
   return (method, code) => counter.inc({ code, method });
+}
+
+function agentFor(connection: ApiConnection, maxSockets: number): HttpAgent | HttpsAgent {
+  const shared = {
+    keepAlive: true,
+    keepAliveMsecs: 15_000,
+    maxFreeSockets: 8,
+    maxSockets,
+    scheduling: 'lifo',
+  } as const;
+  if (connection.server.protocol === 'http:') return new HttpAgent(shared);
+  return new HttpsAgent({
+    ...shared,
+    rejectUnauthorized: connection.insecureSkipVerify !== true,
+    ...(connection.ca === undefined ? {} : { ca: connection.ca }),
+    ...(connection.cert === undefined ? {} : { cert: connection.cert }),
+    ...(connection.key === undefined ? {} : { key: connection.key }),
+    ...(connection.serverName === undefined ? {} : { servername: connection.serverName }),
+  });
 }

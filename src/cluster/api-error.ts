@@ -22,7 +22,10 @@ export function codeOfStatus(status: number, reason: string | undefined): ErrorC
   return 'Internal';
 }
 
-/** The error of an answer that is not a success. `body` may be anything: a proxy in between answers HTML. */
+/**
+ * The error of an answer that is not a success; `field` in its metadata is the first field that the API complains of.
+ * `body` may be anything: a proxy in between answers HTML.
+ */
 export function errorOfAnswer(
   facts: RequestFacts,
   status: number,
@@ -32,11 +35,10 @@ export function errorOfAnswer(
   const parsed = parseStatus(body);
   const said = parsed?.message ?? body.slice(0, 200).trim();
   const message = `${facts.verb} ${facts.path}: API answered ${status}${said === '' ? '' : `: ${said}`}`;
-  return new CodedError(
-    codeOfStatus(status, parsed?.reason),
-    message,
-    metadataOf(facts, status, parsed?.reason, retryAfterMs ?? secondsToMs(parsed?.details?.retryAfterSeconds)),
-  );
+  return new CodedError(codeOfStatus(status, parsed?.reason), message, {
+    ...metadataOf(facts, status, parsed?.reason, retryAfterMs ?? secondsToMs(parsed?.details?.retryAfterSeconds)),
+    field: parsed?.details?.causes?.[0]?.field,
+  });
 }
 
 /** The error of a Status object that came as an ERROR event inside a watch. */

@@ -23,8 +23,8 @@ export interface RuntimeCacheDeps {
   readonly finalMessage: (status: ContainerStatus) => Promise<string>;
 }
 
-/** An exit event may come before the CRI has seen the exit itself: its details are asked for after these, in milliseconds. */
-const EXIT_LAG_MS = [20, 20, 20, 40, 100, 250];
+/** How long to wait for the details of an exit before asking for them, in milliseconds, again and again. */
+const EXIT_LAG_MS = [150, 150, 300];
 /** Details of so many containers are asked for at once after a list. */
 const DETAIL_CONCURRENCY = 8;
 
@@ -169,20 +169,29 @@ export class RuntimeCache {
       await this.refreshSandbox(pod, event.id);
       return;
     }
-    if (event.type === 'exited') await this.exited(pod, container, event);
-    await this.refreshing.get(event.id);
-    await this.refreshContainer(pod, container.sandboxId, event.id);
-    if (event.type !== 'stopped' && event.type !== 'exited') return;
+    const early = event.type === 'exited';
+    if (early) this.exited(pod, container, event);
+    else {
+      await this.refreshing.get(event.id);
+      await this.refreshContainer(pod, container.sandboxId, event.id);
+    }
+    if (event.type === 'deleted') return;
+    // After "stopped" the runtime knows all; after an early notice "stopped" is to come, and is asked for if it does not.
     for (const delay of EXIT_LAG_MS) {
-      const record = this.table.container(event.id);
-      if (record === undefined || (record.state === 'EXITED' && !record.provisional)) return;
+      if (this.hasEnded(event.id)) return;
       await this.deps.clock.sleep(delay);
+      if (this.hasEnded(event.id)) return;
       await this.refreshContainer(pod, container.sandboxId, event.id);
     }
   }
 
+  private hasEnded(id: string): boolean {
+    const record = this.table.container(id);
+    return record === undefined || (record.state === 'EXITED' && !record.provisional);
+  }
+
   /** A process has ended: everyone hears of it now; what else the runtime knows of the end is read afterwards. */
-  private async exited(pod: PodIdentity, container: ContainerRecord, event: RuntimeEvent): Promise<void> {
+  private exited(pod: PodIdentity, container: ContainerRecord, event: RuntimeEvent): void {
     if (container.state !== 'RUNNING' || event.exitCode === undefined) return;
     this.table.putContainer(pod, {
       ...container,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../kit/clock.ts';
-import { hasCode, messageOf } from '../../kit/errors.ts';
+import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
 import { KeyedQueue, type RunResult } from '../../kit/keyed-queue.ts';
 import type { Logger } from '../../kit/log.ts';
 import { type KubeObject, keyOf } from '../../model/meta.ts';
@@ -255,7 +255,13 @@ export class ManifestsFollower {
   }
 
   private refusal({ type, object, source }: Manifest, error: unknown): ManifestMistake {
-    return { ...source, object: `${type.kind} ${keyOf(object)}`, message: `the API refuses it: ${messageOf(error)}` };
+    const field = error instanceof CodedError ? error.metadata['field'] : undefined;
+    return {
+      ...source,
+      object: `${type.kind} ${keyOf(object)}`,
+      ...(typeof field === 'string' && field !== '' ? { field } : {}),
+      message: `the API refuses it: ${messageOf(error)}`,
+    };
   }
 
   /** Each mistake is logged once, not with each look at the folder. */
