@@ -1,5 +1,5 @@
 import { type ConfigSources, loadConfig } from '../config/load-config.ts';
-import { messageOf } from '../kit/errors.ts';
+import { CodedError, messageOf } from '../kit/errors.ts';
 import { createLogger } from '../kit/pino-logger.ts';
 import { version } from './version.ts';
 
@@ -11,6 +11,12 @@ const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
  */
 export async function run(sources: ConfigSources): Promise<number> {
   const { config, warnings } = await loadConfig(sources);
+  if (process.getuid?.() !== 0) {
+    throw new CodedError(
+      'Forbidden',
+      'run needs root, for it makes cgroups, mounts and Service rules; use sudo or the systemd unit',
+    );
+  }
   const { logger, flush } = createLogger(config.log);
   for (const warning of warnings) logger.warn({}, warning);
   const stop = new AbortController();
@@ -34,10 +40,9 @@ export async function run(sources: ConfigSources): Promise<number> {
     await runDaemon({ config, version: version(), log: logger, signal: stop.signal });
     return 0;
   } catch (error) {
-    logger.error(
-      { error: messageOf(error), stack: error instanceof Error ? error.stack : undefined },
-      'ended by a failure',
-    );
+    // A coded error says in words what is wrong; where any other was thrown tells what to mend.
+    const stack = error instanceof Error && !(error instanceof CodedError) ? { stack: error.stack } : {};
+    logger.error({ error: messageOf(error), ...stack }, 'ended by a failure');
     return 1;
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal);
