@@ -1,11 +1,7 @@
 import type { Container, Pod } from '../model/pod.ts';
+import { isSidecar } from '../model/pod-resources.ts';
 
 export type ContainerKind = 'init' | 'sidecar' | 'app' | 'ephemeral';
-
-/** An init container that runs on beside the app containers (KEP-753). */
-export function isSidecar(initContainer: Container): boolean {
-  return initContainer.restartPolicy === 'Always';
-}
 
 export interface KindedContainer {
   readonly kind: ContainerKind;

@@ -1,5 +1,5 @@
 import type { Container, Pod, PodPhase, RestartPolicy } from '../../model/pod.ts';
-import { isSidecar } from '../container-kinds.ts';
+import { isSidecar } from '../../model/pod-resources.ts';
 import { type ContainerRecord, newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
 
 export function restartPolicyOf(pod: Pod): RestartPolicy {

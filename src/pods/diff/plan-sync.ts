@@ -1,5 +1,6 @@
 import type { Container } from '../../model/pod.ts';
-import { containersOf, isSidecar, type KindedContainer } from '../container-kinds.ts';
+import { isSidecar } from '../../model/pod-resources.ts';
+import { containersOf, type KindedContainer } from '../container-kinds.ts';
 import { noContainerFacts } from '../facts.ts';
 import { containerHash, identityOf } from '../identity.ts';
 import { type ContainerRecord, isAlive, newestContainer, type SandboxRecord } from '../observe/pod-runtime.ts';

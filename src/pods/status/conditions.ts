@@ -1,6 +1,6 @@
 import type { ConditionStatus, ContainerStatus, Pod, PodCondition, PodPhase } from '../../model/pod.ts';
+import { isSidecar } from '../../model/pod-resources.ts';
 import { rfc3339 } from '../../model/time.ts';
-import { isSidecar } from '../container-kinds.ts';
 import type { Statuses } from './phase.ts';
 
 interface Verdict {

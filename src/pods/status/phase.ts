@@ -1,5 +1,5 @@
 import type { ContainerStatus, Pod, PodPhase } from '../../model/pod.ts';
-import { isSidecar } from '../container-kinds.ts';
+import { isSidecar } from '../../model/pod-resources.ts';
 import { restartPolicyOf } from '../diff/outcome.ts';
 
 export interface Statuses {
