@@ -15,6 +15,9 @@ import type { NodeResourceFacts } from '../pods/resources/node-facts.ts';
 import { PodCgroups } from '../pods/resources/pod-cgroups.ts';
 import type { Foundation } from './foundation.ts';
 
+/** kubelet's and kube-proxy's own. */
+const OWN_OOM_SCORE = -999;
+
 export interface Machine {
   readonly port: MachinePort;
   readonly facts: MachineFacts;
@@ -30,6 +33,11 @@ export interface Machine {
 export async function openMachine(foundation: Foundation): Promise<Machine> {
   const { config, clock, log, closers } = foundation;
   const port = new RealMachine({}, { log });
+  await port
+    .setOwnOomScoreAdj(OWN_OOM_SCORE)
+    .catch((error: unknown) =>
+      log.warn({ error: messageOf(error) }, 'under memory pressure the kernel may end deckhand'),
+    );
   const facts = await port.facts();
   void port.details().then((details) => log.info({ ...details }, 'machine'));
   const cgroups = await openCgroups({}, { clock });

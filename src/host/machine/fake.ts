@@ -37,6 +37,24 @@ export class FakeMachine implements MachinePort {
     return [...this.hostAddresses];
   }
 
+  /** 0 as for a process that nobody cared for. */
+  oomScoreAdj = 0;
+  /** Whether this process has CAP_SYS_RESOURCE. */
+  mayLowerScore = true;
+
+  async setOwnOomScoreAdj(score: number): Promise<void> {
+    if (!Number.isInteger(score) || Math.abs(score) > 1000) {
+      throw new CodedError('Internal', `write ${score} to oom_score_adj: invalid argument; needs -1000 to 1000`);
+    }
+    if (score < this.oomScoreAdj && !this.mayLowerScore) {
+      throw new CodedError(
+        'Forbidden',
+        `write ${score} to oom_score_adj: permission denied; lowering it needs CAP_SYS_RESOURCE`,
+      );
+    }
+    this.oomScoreAdj = score;
+  }
+
   async filesystem(path: string): Promise<FilesystemCapacity> {
     let best = '';
     for (const mountPoint of this.filesystems.keys()) {

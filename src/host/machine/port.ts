@@ -7,6 +7,8 @@ export interface MachinePort {
   addresses(): HostAddress[];
   /** The file system that holds `path`. Throws NotFound. */
   filesystem(path: string): Promise<FilesystemCapacity>;
+  /** This process's oom_score_adj, -1000..1000 (proc_pid_oom_score_adj(5)). Throws Forbidden without CAP_SYS_RESOURCE. */
+  setOwnOomScoreAdj(score: number): Promise<void>;
 }
 
 export interface MachineFacts {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { readdir, readFile, statfs } from 'node:fs/promises';
+import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { CodedError, messageOf } from '../../kit/errors.ts';
@@ -89,6 +89,21 @@ export class RealMachine implements MachinePort {
       }
     }
     return addresses;
+  }
+
+  async setOwnOomScoreAdj(score: number): Promise<void> {
+    const path = `${this.root}/proc/self/oom_score_adj`;
+    try {
+      await writeFile(path, String(score));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new CodedError(
+        code === 'EACCES' || code === 'EPERM' ? 'Forbidden' : 'Internal',
+        `write ${score} to ${path}: ${messageOf(error)}; lowering it needs CAP_SYS_RESOURCE`,
+        {},
+        error,
+      );
+    }
   }
 
   async filesystem(path: string): Promise<FilesystemCapacity> {

@@ -13,6 +13,7 @@ import {
   osReleaseValue,
 } from '../../../../src/host/machine/proc-text.ts';
 import { RealMachine } from '../../../../src/host/machine/real.ts';
+import type { CodedError } from '../../../../src/kit/errors.ts';
 import { silent } from '../../../../src/kit/log.ts';
 
 describe('texts of the kernel', () => {
@@ -86,6 +87,18 @@ describe.each<[string, () => MachinePort]>([
     expect(capacityBytes).toBeGreaterThan(availableBytes);
     expect(inodes).toBeGreaterThanOrEqual(inodesFree);
     await expect(machine.filesystem('nowhere/at-all')).rejects.toMatchObject({ code: 'NotFound' });
+  });
+
+  it('sets its own oom_score_adj, or says what it lacks', async () => {
+    const machine = make();
+    await machine.setOwnOomScoreAdj(1);
+    // Down again needs a capability that not every host of these tests has.
+    const lowered = await machine.setOwnOomScoreAdj(-999).then(
+      () => 'lowered',
+      (error: CodedError) => error.code,
+    );
+    expect(['lowered', 'Forbidden']).toContain(lowered);
+    await expect(machine.setOwnOomScoreAdj(1001)).rejects.toMatchObject({ code: 'Internal' });
   });
 
   it('knows addresses with their interfaces', () => {
