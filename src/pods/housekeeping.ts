@@ -13,7 +13,7 @@ export interface HousekeepingOptions {
 export interface HousekeepingDeps {
   /** Pods that the API or the runtime knows; asked only once both have been listed. */
   readonly knownUids: () => ReadonlySet<string>;
-  readonly volumes: VolumeManager;
+  readonly volumes: Pick<VolumeManager, 'existing' | 'tearDown'>;
   readonly cgroups: { orphans(known: ReadonlySet<string>): Promise<string[]>; remove(uid: string): Promise<void> };
   readonly files: Pick<Files, 'list' | 'removeTree'>;
   readonly clock: Clock;

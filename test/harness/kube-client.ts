@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
+import type { Agent } from 'node:https';
 import { createInterface } from 'node:readline';
 import type { ConnectionOptions } from 'node:tls';
 import { parse } from 'yaml';
@@ -38,6 +39,7 @@ export class KubeClient {
   readonly server: string;
   private readonly dialer: NetnsDialer;
   private readonly tls: ConnectionOptions;
+  private agent: Agent | undefined;
   private readonly headers: Readonly<Record<string, string>>;
 
   constructor(dialer: NetnsDialer, kubeconfigFile: string) {
@@ -129,11 +131,22 @@ export class KubeClient {
     return list.metadata.resourceVersion ?? '0';
   }
 
+  /** From now on requests share kept-alive connections, as client-go's do. Not for tests that kill the server. */
+  keepAlive(): void {
+    const { hostname, port } = new URL(this.server);
+    this.agent = this.dialer.agent(hostname, Number(port), this.tls);
+  }
+
+  close(): void {
+    this.agent?.destroy();
+  }
+
   private async call<T>(method: string, path: string, body?: unknown, contentType = 'application/json'): Promise<T> {
     const response = await this.dialer.request(`${this.server}${path}`, {
       method,
       tls: this.tls,
       timeoutMs: 30_000,
+      ...(this.agent !== undefined && { agent: this.agent }),
       headers: {
         ...this.headers,
         accept: 'application/json',

@@ -7,6 +7,8 @@ import type { HarnessRun, StartedProcess } from './harness-run.ts';
 import { waitFor } from './wait-for.ts';
 
 export interface HttpRequest {
+  /** From `agent`: connections are kept and used again. */
+  readonly agent?: https.Agent;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer;
@@ -35,7 +37,7 @@ const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, (
     let connected = false;
     far.on('connect', () => { connected = true; near.write('+'); near.pipe(far); far.pipe(near); });
     far.on('error', (error) => {
-      if (connected) near.resetAndDestroy(); else near.end('-' + error.code + ' ' + error.message + '\\n');
+      if (connected) near.destroy(); else near.end('-' + error.code + ' ' + error.message + '\\n');
     });
     near.on('error', () => far.destroy());
     near.on('close', () => far.destroy());
@@ -128,8 +130,7 @@ export class NetnsDialer {
     const { protocol, hostname, port, pathname, search } = new URL(url);
     const secure = protocol === 'https:';
     const timeoutMs = request.timeoutMs ?? 10_000;
-    const raw = await this.connect(hostname, Number(port) || (secure ? 443 : 80), timeoutMs);
-    const stream: Duplex = secure ? tls.connect({ ...request.tls, socket: raw }) : raw;
+    const stream = request.agent === undefined ? await this.stream(url, request) : undefined;
     return new Promise((resolve, reject) => {
       const outgoing = (secure ? https : http).request(
         {
@@ -137,8 +138,8 @@ export class NetnsDialer {
           host: hostname,
           port,
           path: `${pathname}${search}`,
-          headers: { connection: 'close', ...request.headers },
-          createConnection: () => stream,
+          headers: { ...(stream && { connection: 'close' }), ...request.headers },
+          ...(stream === undefined ? { agent: request.agent } : { createConnection: () => stream }),
         },
         (response) => {
           clearTimeout(timer);
@@ -150,11 +151,31 @@ export class NetnsDialer {
       }, timeoutMs);
       outgoing.on('error', (error) => {
         clearTimeout(timer);
-        stream.destroy();
+        stream?.destroy();
         reject(error);
       });
       outgoing.end(request.body);
     });
+  }
+
+  /** Keeps TLS connections to one server in the namespace open between requests. */
+  agent(host: string, port: number, options: tls.ConnectionOptions): https.Agent {
+    const agent = new https.Agent({ keepAlive: true });
+    agent.createConnection = (_options, created) => {
+      this.connect(host, port).then(
+        (socket) => created?.(null, tls.connect({ ...options, socket })),
+        (error: Error) => created?.(error, new net.Socket()),
+      );
+      return undefined;
+    };
+    return agent;
+  }
+
+  private async stream(url: string, { tls: options, timeoutMs }: HttpRequest): Promise<Duplex> {
+    const { protocol, hostname, port } = new URL(url);
+    const secure = protocol === 'https:';
+    const socket = await this.connect(hostname, Number(port) || (secure ? 443 : 80), timeoutMs);
+    return secure ? tls.connect({ ...options, socket }) : socket;
   }
 
   /** Ends the process in the namespace, and with it every connection. */

@@ -240,6 +240,12 @@ export class FakeCri implements CriRuntime {
       .sort((a, b) => a.attempt - b.attempt || a.createdAt - b.createdAt);
   }
 
+  /** How a container's process ended; undefined while it runs, and for what never ran. */
+  exitCodeOf(containerId: string): number | undefined {
+    const container = this.containers.get(containerId);
+    return container?.state === 'EXITED' && container.startedAt > 0 ? container.exitCode : undefined;
+  }
+
   /** The newest sandbox of the pod. */
   sandbox(podName: string): Readonly<FakeSandbox> | undefined {
     return [...this.sandboxes.values()]

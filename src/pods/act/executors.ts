@@ -18,6 +18,7 @@ import { verifyRunAsNonRoot } from '../security/run-as-non-root.ts';
 import { StepError, withReason } from '../step-error.ts';
 import { containerConfig } from './container-config.ts';
 import type { ImagePuller } from './image-puller.ts';
+import { lateAbort } from './late-abort.ts';
 import type { PodParts } from './pod-parts.ts';
 import { containerReference } from './references.ts';
 import { sandboxConfig } from './sandbox-config.ts';
@@ -57,6 +58,9 @@ const METRIC_KIND: Readonly<Record<ContainerKind, string>> = {
   app: 'container',
   ephemeral: 'ephemeral_container',
 };
+
+/** A sandbox that is being made when its pod must end is waited for; only one that hangs is given up. */
+const SANDBOX_PATIENCE_MS = 10_000;
 
 type Executors = {
   readonly [K in Step['do']]: (step: Extract<Step, { do: K }>, state: PodState) => Promise<void> | void;
@@ -147,12 +151,14 @@ export class StepExecutor {
     for (const { reason, message } of this.deps.dns(pod).warnings) {
       events.event(containerReference(pod), 'Warning', reason, message);
     }
+    // Cut off at once, a runtime goes on in the background for a while, and leaves shims and cgroups that nobody knows.
+    const patience = lateAbort(state.starting.signal, SANDBOX_PATIENCE_MS, this.deps.clock);
     await withReason('FailedCreatePodSandBox', async () => {
       try {
         const id = await cri.runPodSandbox(
           this.sandboxConfig(state, attempt),
           this.deps.runtimeHandler(pod),
-          state.starting.signal,
+          patience.signal,
         );
         this.deps.metrics.startedPods.inc();
         await runtime.refreshSandbox(identity, id);
@@ -161,6 +167,8 @@ export class StepExecutor {
         // Cut off or failed half-way, the runtime may have made a sandbox all the same.
         await runtime.refreshPod(identity).catch(() => {});
         throw error;
+      } finally {
+        patience.release();
       }
     });
   }

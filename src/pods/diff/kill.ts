@@ -13,11 +13,19 @@ export interface KillOrder {
   readonly mayStop: boolean;
 }
 
-/** Moves the stopping of one container on: announce and preStop, then StopContainer with what is left of its grace. */
+/**
+ * Moves the stopping of one container on: announce and preStop, then StopContainer with what is left of its grace. One
+ * that never ran is removed.
+ */
 export function planKill(builder: PlanBuilder, order: KillOrder): void {
   const { record } = order;
   if (!isAlive(record)) return;
   const { facts, now } = builder.input;
+  if (record.state === 'CREATED') {
+    // Made but never started, by an agent that died in between: a runtime has nothing to stop there and leaves it so.
+    if (!facts.running.has('start')) builder.push({ do: 'removeContainer', id: record.id });
+    return;
+  }
   const kill = facts.kills.get(record.id);
   if (kill === undefined) {
     builder.push({
