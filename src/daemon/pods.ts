@@ -141,7 +141,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     },
   );
   const loop: PodLoop = new PodLoop(
-    { maxCrashBackoffMs: config.pods.maxCrashBackoffMs, resyncMs: config.pods.syncFrequencyMs },
+    { resyncMs: config.pods.syncFrequencyMs },
     {
       pods: caches.pods,
       runtime,

@@ -15,6 +15,9 @@ export interface BackoffEntry {
   readonly delayMs: number;
 }
 
+/** Two clocks of one machine may differ by so much without one having been set. */
+const CLOCK_SLACK_MS = 1000;
+
 /** The next entry after a failure at `now`: doubles from base to max; starts over after a long enough quiet time. */
 export function afterFailure(previous: BackoffEntry | undefined, now: number, options: BackoffOptions): BackoffEntry {
   const resetAfter = options.resetAfterMs ?? 2 * options.maxMs;
@@ -23,9 +26,12 @@ export function afterFailure(previous: BackoffEntry | undefined, now: number, op
   return { failedAt: now, delayMs: delay };
 }
 
-/** When the thing may be tried again (milliseconds since the epoch). */
-export function retryAt(entry: BackoffEntry): number {
-  return entry.failedAt + entry.delayMs;
+/**
+ * When the thing may be tried again (milliseconds since the epoch). A failure in the future is one from before the clock
+ * was set back: waiting until then could take hours.
+ */
+export function retryAt(entry: BackoffEntry, now: number): number {
+  return entry.failedAt > now + CLOCK_SLACK_MS ? now : entry.failedAt + entry.delayMs;
 }
 
 /** Delays for a plain retry loop: base, doubled to max, each shortened at random by up to `jitter` of itself. */

@@ -17,6 +17,8 @@ export type RunResult = { readonly againInMs?: number } | undefined;
 interface Entry {
   running: boolean;
   requested: boolean;
+  /** Forgotten during its run, and not asked for since: to be dropped when the run ends. */
+  forgotten: boolean;
   lastStart: number;
   timer: Timer | undefined;
   timerAt: number;
@@ -46,6 +48,7 @@ export class KeyedQueue {
   request(key: string, delayMs = 0): void {
     if (this.closed) return;
     const entry = this.entry(key);
+    entry.forgotten = false;
     if (entry.running && delayMs === 0) {
       entry.requested = true;
       return;
@@ -53,15 +56,25 @@ export class KeyedQueue {
     this.schedule(key, entry, delayMs);
   }
 
-  /** Drops a key: no run of it starts any more; a run under way ends by itself. */
+  /** Drops a key: unless it is asked for anew no run of it starts any more; a run under way ends by itself. */
   forget(key: string): void {
     const entry = this.entries.get(key);
-    entry?.timer?.cancel();
-    this.entries.delete(key);
+    if (entry === undefined) return;
+    entry.timer?.cancel();
+    if (!entry.running) {
+      this.entries.delete(key);
+      return;
+    }
+    // Kept until then, so that a request in the meantime does not lead to a second run beside this one.
+    entry.timer = undefined;
+    entry.timerAt = Number.POSITIVE_INFINITY;
+    entry.requested = false;
+    entry.retry = undefined;
+    entry.forgotten = true;
   }
 
-  keys(): IterableIterator<string> {
-    return this.entries.keys();
+  *keys(): IterableIterator<string> {
+    for (const [key, { forgotten }] of this.entries) if (!forgotten) yield key;
   }
 
   /** Starts no more runs; resolves when those under way have ended. */
@@ -77,6 +90,7 @@ export class KeyedQueue {
       entry = {
         running: false,
         requested: false,
+        forgotten: false,
         lastStart: Number.NEGATIVE_INFINITY,
         timer: undefined,
         timerAt: Number.POSITIVE_INFINITY,
@@ -127,8 +141,10 @@ export class KeyedQueue {
       entry.retry = undefined;
     } catch (error) {
       this.options.onError(key, error);
-      entry.retry ??= new RetryDelays(this.options.retry);
-      againInMs = entry.retry.next();
+      if (!entry.forgotten) {
+        entry.retry ??= new RetryDelays(this.options.retry);
+        againInMs = entry.retry.next();
+      }
     } finally {
       entry.running = false;
       this.running--;
@@ -137,7 +153,10 @@ export class KeyedQueue {
       if (this.running === 0) for (const resolve of this.idle.splice(0)) resolve();
       return;
     }
-    if (this.entries.get(key) !== entry) return;
+    if (entry.forgotten) {
+      this.entries.delete(key);
+      return;
+    }
     if (entry.requested) againInMs = 0;
     const delay = Math.min(
       againInMs ?? Number.POSITIVE_INFINITY,

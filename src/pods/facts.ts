@@ -33,6 +33,9 @@ export interface PodFacts {
   readonly cleanedUp: boolean;
 }
 
+/** Crash back-off starts over after a run that lasted longer than this (kubelet: 10 minutes, whatever the maximum). */
+export const CRASH_RESET_MS = 600_000;
+
 export interface StepFailure {
   /** The Waiting reason (containers) or the event reason (pod-wide steps). */
   readonly reason: string;

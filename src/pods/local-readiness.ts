@@ -27,6 +27,8 @@ export class LocalReadiness {
     for (const address of addresses) {
       const known = this.states.get(address);
       if (known?.uid === uid && known.state === state) continue;
+      // A pod that has ended keeps its address in its status, while another pod may have got it from the network.
+      if (known !== undefined && known.uid !== uid && state === 'not-ready') continue;
       this.states.set(address, { uid, state });
       this.emitter.emit(address);
     }

@@ -26,7 +26,6 @@ import { podStatus } from './status/pod-status.ts';
 import { StepError } from './step-error.ts';
 
 export interface PodLoopOptions {
-  readonly maxCrashBackoffMs: number;
   /** Each pod is looked at again at least this often (kubelet syncFrequency, 60,000 ms). */
   readonly resyncMs: number;
 }
@@ -72,7 +71,6 @@ const STARTING: ReadonlySet<Step['do']> = new Set([
  * other: a run only starts steps and returns; each step's end makes the pod run again.
  */
 export class PodLoop {
-  private readonly options: PodLoopOptions;
   private readonly deps: PodLoopDeps;
   private readonly states = new Map<string, PodState>();
   private readonly queue: KeyedQueue;
@@ -81,7 +79,6 @@ export class PodLoop {
   private startedAt = 0;
 
   constructor(options: PodLoopOptions, deps: PodLoopDeps) {
-    this.options = options;
     this.deps = deps;
     this.queue = new KeyedQueue(deps.clock, (uid) => this.runPod(uid), {
       maxIntervalMs: options.resyncMs,
@@ -131,7 +128,8 @@ export class PodLoop {
       const state = this.states.get(uid);
       if (state === undefined) continue;
       state.volumesStale = true;
-      state.retryNow();
+      // A registry is not asked more often because some ConfigMap changes.
+      state.retryNow((key) => !key.startsWith('image/'));
       this.request(uid);
     }
   }
@@ -151,6 +149,8 @@ export class PodLoop {
       this.queue.forget(uid);
       return undefined;
     }
+    // What is not known must not be planned upon: a container that is not seen would be made a second time.
+    if (this.deps.runtime.unreadable(uid) !== undefined) return undefined;
     const input = this.observe(state);
     // Before the plan: adopted containers keep the results that the API has of them.
     this.runProbes(state, input);
@@ -218,7 +218,6 @@ export class PodLoop {
       facts: state,
       probe: (containerId, kind) => probes.result(containerId, kind),
       node: { networkReady: health.state.networkReady, networkMessage: health.state.message },
-      maxCrashBackoffMs: this.options.maxCrashBackoffMs,
       now: clock.now(),
     };
   }

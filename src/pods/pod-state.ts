@@ -2,8 +2,10 @@ import type { Image } from '../host/cri/port.ts';
 import { afterFailure, type BackoffEntry, type BackoffOptions } from '../kit/backoff.ts';
 import type { Pod, PodStatus } from '../model/pod.ts';
 import { parseTime } from '../model/time.ts';
+import { containersOf, findContainer } from './container-kinds.ts';
 import {
   type ContainerFacts,
+  CRASH_RESET_MS,
   type KillFacts,
   noContainerFacts,
   type PodEnd,
@@ -70,6 +72,9 @@ export class PodState implements PodFacts {
     const before = this.pod;
     this.pod = pod;
     if (before.metadata.resourceVersion === pod.metadata.resourceVersion) return;
+    for (const { container } of containersOf(pod)) {
+      if (findContainer(before, container.name)?.container.image !== container.image) this.imageChanged(container.name);
+    }
     const shown = (of: Pod): string => JSON.stringify([of.metadata.labels, of.metadata.annotations]);
     if (shown(before) !== shown(pod)) this.volumesStale = true;
   }
@@ -84,9 +89,10 @@ export class PodState implements PodFacts {
     this.failures.delete(key);
   }
 
-  /** Lets everything that failed be tried at once: something that it waits for has appeared. */
-  retryNow(): void {
+  /** Lets what failed be tried at once: something that it waits for has appeared. */
+  retryNow(which: (key: string) => boolean = () => true): void {
     for (const [key, failure] of this.failures) {
+      if (!which(key)) continue;
       this.failures.set(key, { ...failure, backoff: { ...failure.backoff, failedAt: 0 } });
     }
   }
@@ -96,11 +102,24 @@ export class PodState implements PodFacts {
     if (image !== undefined) this.images.set(container, image);
   }
 
+  /** What was found out about the old image, and how often the container crashed with it, says nothing of the new one. */
+  private imageChanged(container: string): void {
+    this.images.delete(container);
+    this.failures.delete(`image/${container}`);
+    this.failures.delete(`start/${container}`);
+    this.change(container, { imageRef: undefined, crash: undefined });
+  }
+
+  /** The image may have gone since it was looked for: it is asked for again. */
+  imageUnsure(container: string): void {
+    this.change(container, { imageRef: undefined });
+  }
+
   /** A restart begins: the next one, after another exit, has to wait longer. */
   restarting(container: string, finishedAt: number, now: number, maxMs: number): void {
     const previous = this.containers.get(container)?.crash;
-    // Counted from this restart to the next exit: a run that lasts 2 × max starts over (client-go flowcontrol).
-    const expired = previous === undefined || finishedAt - previous.failedAt > 2 * maxMs;
+    // Counted from this restart to the next exit.
+    const expired = previous === undefined || finishedAt - previous.failedAt > CRASH_RESET_MS;
     const delayMs = expired ? Math.min(CRASH_BASE_MS, maxMs) : Math.min(previous.delayMs * 2, maxMs);
     const crash: BackoffEntry = { failedAt: now, delayMs };
     this.change(container, { crash });

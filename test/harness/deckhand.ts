@@ -151,6 +151,8 @@ export class Deckhand {
   async restart(): Promise<void> {
     if (this.alive) await this.stop();
     this.process = this.run.spawn('deckhand', this.argv, { netns: this.netns, env: this.env });
+    // A data directory that was lost meanwhile gets new certificates.
+    this.client = undefined;
     await this.whenHealthy();
   }
 

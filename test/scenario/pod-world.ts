@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Change, EventRecorder, PodStatusWriter, View } from '../../src/cluster/port.ts';
 import { FakeCri, type FakeCriOptions } from '../../src/host/cri/fake.ts';
+import type { Container as CriContainer, CriRuntime, RuntimeEventListener } from '../../src/host/cri/port.ts';
 import { FakeProbe } from '../../src/host/probe/fake.ts';
 import { Emitter } from '../../src/kit/emitter.ts';
-import { silent } from '../../src/kit/log.ts';
+import { type Logger, silent } from '../../src/kit/log.ts';
 import { ManualClock } from '../../src/kit/manual-clock.ts';
 import { Metrics } from '../../src/kit/metrics.ts';
 import { keyOf } from '../../src/model/meta.ts';
@@ -14,6 +15,8 @@ import { ImagePuller } from '../../src/pods/act/image-puller.ts';
 import type { PodParts } from '../../src/pods/act/pod-parts.ts';
 import { containerReference } from '../../src/pods/act/references.ts';
 import { admitPod } from '../../src/pods/admit-pod.ts';
+import { Housekeeping } from '../../src/pods/housekeeping.ts';
+import type { PodIdentity } from '../../src/pods/identity.ts';
 import { LocalReadiness } from '../../src/pods/local-readiness.ts';
 import { PodLoop } from '../../src/pods/loop.ts';
 import { RuntimeCache } from '../../src/pods/observe/runtime-cache.ts';
@@ -26,7 +29,7 @@ import { StepError } from '../../src/pods/step-error.ts';
 /** The pods of one node as an API would have them: statuses land in it, finalised pods leave it. */
 class PodsInMemory implements View<Pod>, PodStatusWriter {
   readonly synced = true;
-  readonly patches: { readonly name: string; readonly status: PodStatus }[] = [];
+  readonly patches: { readonly name: string; readonly uid: string; readonly status: PodStatus }[] = [];
   private readonly pods = new Map<string, Pod>();
   private readonly changes = new Emitter<Change<Pod>>((error) => {
     throw error;
@@ -74,7 +77,7 @@ class PodsInMemory implements View<Pod>, PodStatusWriter {
     if (terminal && status.phase !== stored.status?.phase) throw new Error(`${pod.name} left its terminal phase`);
     // As the real writer: what the API has already is not written again.
     if (isDeepStrictEqual(stored.status, status)) return;
-    this.patches.push({ name: pod.name, status });
+    this.patches.push({ name: pod.name, uid: pod.uid, status });
     this.put({ ...stored, status });
   }
 
@@ -167,11 +170,25 @@ class PartsInMemory implements PodParts {
 }
 
 export interface RecordedEvent {
+  readonly atMs: number;
   readonly pod: string;
   readonly type: string;
   readonly reason: string;
   readonly message: string;
 }
+
+export interface PodWorldOptions extends FakeCriOptions {
+  readonly maxCrashBackoffMs?: number;
+  /** The agent hears of an exit at once, the CRI knows of it only so much later, as containerd's does (45 ms). */
+  readonly exitLagMs?: number;
+  /** The agent gets no events; whoever else listens does. */
+  readonly deaf?: boolean;
+  /** Statuses reach the API so much later; what an agent has not written when it dies is lost. */
+  readonly statusLagMs?: number;
+}
+
+/** More calls than this at one moment are a loop that does not end. */
+const HOT_CALLS = 400;
 
 /** A node with a fake runtime and network and a real pods room, on a clock that the test moves. */
 export class PodWorld {
@@ -181,32 +198,48 @@ export class PodWorld {
   readonly pods = new PodsInMemory();
   readonly parts: PartsInMemory;
   readonly events: RecordedEvent[] = [];
+  /** What the agent logged as an error: a run that threw, a listener that failed. */
+  readonly errors: string[] = [];
+  /** How often the agent asked the runtime for what. */
+  readonly calls = new Map<string, number>();
+  /** The call that the agent repeated without end at one moment; it is not answered any more. */
+  hot: string | undefined;
+  private readonly exits = new Map<string, { readonly atMs: number; readonly code: number }>();
+  private callsNow = { at: 0, count: 0 };
+  private readonly options: PodWorldOptions;
   private agent: { stop: AbortController; done: Promise<unknown>; probes: ProbeScheduler } | undefined;
   private serial = 0;
 
-  constructor(options: FakeCriOptions = {}) {
+  constructor(options: PodWorldOptions = {}) {
+    this.options = options;
     this.cri = new FakeCri(options, { clock: this.clock });
     this.network = new FakeProbe({ clock: this.clock });
     this.parts = new PartsInMemory(this.cri);
+    if (options.exitLagMs !== undefined) void this.noteExits();
   }
 
   /** Starts an agent that remembers nothing. */
   async start(): Promise<void> {
-    const { clock, cri, pods } = this;
+    const { clock, pods } = this;
+    const stop = new AbortController();
+    const cri = this.counted(stop.signal);
+    const statuses = this.statuses(stop.signal);
+    const log = this.logger();
+    const { maxCrashBackoffMs = 300_000 } = this.options;
     const metrics = new Metrics();
     const events: EventRecorder = {
       event: (about, type, reason, message) => {
-        this.events.push({ pod: about.name ?? '', type, reason, message });
+        this.events.push({ atMs: clock.now(), pod: about.name ?? '', type, reason, message });
       },
     };
     const runtime = new RuntimeCache(
       { relistMs: 1000, relistWithEventsMs: 5000 },
-      { cri, clock, log: silent, finalMessage: async () => '' },
+      { cri, clock, log, finalMessage: async () => '' },
     );
-    const health = new RuntimeHealth({ cri, clock, log: silent });
+    const health = new RuntimeHealth({ cri, clock, log });
     const probes = new ProbeScheduler(
       {},
-      { clock, probes: this.network, runtime: cri, events, metrics, log: silent, random: () => 0.5 },
+      { clock, probes: this.network, runtime: cri, events, metrics, log, random: () => 0.5 },
     );
     const podMetrics = new PodMetrics(metrics, runtime);
     const executor = new StepExecutor(
@@ -214,7 +247,7 @@ export class PodWorld {
         podLogsDir: '/var/log/pods',
         clusterDomain: 'cluster.local',
         security: { seccompProfileRoot: '/seccomp', seccompDefault: false },
-        maxCrashBackoffMs: 300_000,
+        maxCrashBackoffMs,
       },
       {
         cri,
@@ -231,24 +264,24 @@ export class PodWorld {
         ),
         hooks: new HookRunner({ runtime: cri, probes: this.network, clock, events, metrics }),
         events,
-        statuses: pods,
+        statuses,
         dns: () => ({ config: { servers: [], searches: [], options: [] }, warnings: [] }),
         runtimeHandler: () => '',
         metrics: podMetrics,
         clock,
-        log: silent,
+        log,
         again: (uid) => loop.request(uid),
       },
     );
     const loop: PodLoop = new PodLoop(
-      { maxCrashBackoffMs: 300_000, resyncMs: 60_000 },
+      { resyncMs: 60_000 },
       {
         pods,
         runtime,
         health,
         executor,
         probes,
-        statuses: pods,
+        statuses,
         events,
         localReadiness: new LocalReadiness(() => {}),
         admit: (pod) => admitPod(pod, { allowedUnsafeSysctls: [], kernelVersion: '6.12.0' }),
@@ -258,13 +291,156 @@ export class PodWorld {
         runtimeName: () => 'containerd',
         metrics: podMetrics,
         clock,
-        log: silent,
+        log,
       },
     );
-    const stop = new AbortController();
-    const done = Promise.all([runtime.run(stop.signal), health.run(stop.signal), loop.run(stop.signal)]);
+    const housekeeping = this.housekeeping(() => loop.knownUids());
+    const done = Promise.all([
+      runtime.run(stop.signal),
+      health.run(stop.signal),
+      loop.run(stop.signal),
+      runtime.whenListed().then(() => housekeeping.run(stop.signal)),
+    ]);
     this.agent = { stop, done, probes };
     await clock.advance(20);
+  }
+
+  /** Writes the latest status of each pod, and its end after that, as one agent does. */
+  private statuses(gone: AbortSignal): PodStatusWriter {
+    const { pods, clock } = this;
+    const { statusLagMs = 0 } = this.options;
+    if (statusLagMs === 0) return pods;
+    const wanted = new Map<string, { status?: PodStatus; finalize?: boolean }>();
+    const write = (pod: PodIdentity, what: { status?: PodStatus; finalize?: boolean }): void => {
+      const before = wanted.get(pod.uid);
+      wanted.set(pod.uid, { ...before, ...what });
+      if (before !== undefined) return;
+      clock.after(statusLagMs, () => {
+        const { status, finalize } = wanted.get(pod.uid) ?? {};
+        wanted.delete(pod.uid);
+        if (gone.aborted) return;
+        if (status !== undefined) pods.set(pod, status);
+        if (finalize === true) pods.finalize(pod);
+      });
+    };
+    return {
+      set: (pod, status) => write(pod, { status }),
+      finalize: (pod) => write(pod, { finalize: true }),
+      forget: () => {},
+    };
+  }
+
+  private housekeeping(known: () => ReadonlySet<string>): Housekeeping {
+    const { parts, clock } = this;
+    return new Housekeeping(
+      { podLogsDir: '/logs', everyMs: 10_000 },
+      {
+        knownUids: () => new Set([...known(), ...[...this.pods.values()].map(({ metadata }) => metadata.uid ?? '')]),
+        volumes: { existing: async () => [...parts.volumes], tearDown: (uid) => parts.tearDownVolumes(uid) },
+        cgroups: {
+          orphans: async (uids) => [...parts.cgroups].filter((uid) => !uids.has(uid)),
+          remove: (uid) => parts.removeCgroup(uid),
+        },
+        files: {
+          list: async () => [...parts.logs].map((uid) => `ns_pod_${uid}`),
+          removeTree: (path) => parts.removeLogDirectory({ uid: path.split('_').at(-1) ?? '' }),
+        },
+        clock,
+        log: this.logger(),
+      },
+    );
+  }
+
+  private logger(): Logger {
+    const log: Logger = {
+      ...silent,
+      error: (fields, message) => this.errors.push(`${message}: ${JSON.stringify(fields)}`),
+      child: () => log,
+    };
+    return log;
+  }
+
+  /**
+   * The runtime as one agent has it: calls are counted, an endless loop of them is cut, and when the agent is gone it
+   * neither calls nor hears an answer any more.
+   */
+  private counted(gone: AbortSignal): CriRuntime {
+    const never = new Promise<never>(() => {});
+    return new Proxy<CriRuntime>(this.cri, {
+      get: (cri, key, receiver) => {
+        const member: unknown = Reflect.get(cri, key, receiver);
+        if (typeof member !== 'function' || typeof key !== 'string') return member;
+        if (key === 'watchEvents') return (...args: Parameters<CriRuntime['watchEvents']>) => this.listen(...args);
+        return (...args: unknown[]): unknown => {
+          if (gone.aborted) return never;
+          this.calls.set(key, (this.calls.get(key) ?? 0) + 1);
+          if (this.callsNow.at !== this.clock.now()) this.callsNow = { at: this.clock.now(), count: 0 };
+          if (++this.callsNow.count > HOT_CALLS) {
+            this.hot ??= `${key} ${JSON.stringify(args)}`;
+            return never;
+          }
+          const answer: unknown = member.apply(cri, args);
+          const heard = <T>(end: T): T | Promise<never> => (gone.aborted ? never : end);
+          if (!(answer instanceof Promise)) return answer;
+          return this.late(key, String(args[0]), answer).then(heard, (error: unknown) =>
+            gone.aborted ? never : Promise.reject(error),
+          );
+        };
+      },
+    });
+  }
+
+  private listen(listener: RuntimeEventListener, signal: AbortSignal): Promise<'aborted' | 'unsupported'> {
+    const { exitLagMs = 0, deaf = false } = this.options;
+    if (deaf) return Promise.resolve('unsupported');
+    if (exitLagMs === 0) return this.cri.watchEvents(listener, signal);
+    return this.cri.watchEvents(
+      {
+        onGap: () => listener.onGap(),
+        onEvent: (event) => {
+          const exit = this.exits.get(event.id);
+          if (event.type !== 'stopped' || exit === undefined) return listener.onEvent(event);
+          listener.onEvent({ ...event, type: 'exited', exitCode: exit.code });
+          this.clock.after(exitLagMs, () => {
+            if (!signal.aborted) listener.onEvent(event);
+          });
+        },
+      },
+      signal,
+    );
+  }
+
+  /** Remembers when which process ended: the CRI's answers are held back by it. */
+  private async noteExits(): Promise<void> {
+    await this.cri.watchEvents(
+      {
+        onGap: () => {},
+        onEvent: ({ type, id, atMs }) => {
+          const code = type === 'stopped' ? this.cri.exitCodeOf(id) : undefined;
+          if (code !== undefined) this.exits.set(id, { atMs, code });
+        },
+      },
+      new AbortController().signal,
+    );
+  }
+
+  private isLate(id: string): boolean {
+    const exit = this.exits.get(id);
+    return exit !== undefined && this.clock.now() < exit.atMs + (this.options.exitLagMs ?? 0);
+  }
+
+  /** What the CRI says while it has not noted an exit yet. */
+  private async late(operation: string, id: string, answer: Promise<unknown>): Promise<unknown> {
+    const result = await answer;
+    if (operation === 'stopContainer') {
+      while (this.isLate(id)) await this.clock.sleep(1);
+    }
+    if (operation === 'containerStatus' && this.isLate(id)) {
+      const before = { state: 'RUNNING', finishedAt: 0, exitCode: 0, reason: '', message: '' };
+      return { ...(result as object), ...before };
+    }
+    if (operation !== 'listContainers') return result;
+    return (result as CriContainer[]).map((c) => (this.isLate(c.id) ? { ...c, state: 'RUNNING' as const } : c));
   }
 
   /** The agent is gone from one moment to the next; what runs runs on. */
@@ -285,6 +461,11 @@ export class PodWorld {
       if (container.image !== undefined) this.cri.addImage(container.image);
     }
     this.cri.addImage('app:1');
+    this.applyRaw(name, spec);
+  }
+
+  /** As apply, without putting any image on the node. */
+  applyRaw(name: string, spec: Partial<PodSpec> = {}): void {
     this.pods.put({
       apiVersion: 'v1',
       kind: 'Pod',

@@ -20,6 +20,9 @@ export const CONTAINERD_EVENT_FILTERS: readonly string[] = [
 // The CRI plugin needs 35 to 50 ms on an idle node to note an exit; together these are 4 s, enough for a busy one.
 const LOOK_AGAIN_MS: readonly number[] = [20, 10, 5, 5, 5, 5, 5, 10, 15, 30, 60, 120, 250, 500, 1000, 2000];
 
+// From the OOM notice until the CRI plugin has noted the reason, after it knows of the end.
+const REASON_MS: readonly number[] = [5, 10, 20, 40, 80, 150, 300];
+
 /**
  * Turns containerd's own events into RuntimeEvents. containerd tells of an exit before its CRI plugin knows: the plugin
  * first deletes the task. So `exited` is passed on at once, and `stopped` only when the CRI answers accordingly.
@@ -31,6 +34,8 @@ export class ContainerdEvents {
   private readonly emit: (event: RuntimeEvent) => void;
   /** Ids whose stop is being looked at, so that an exit and its OOM notice share one look. */
   private readonly looking = new Set<string>();
+  /** Containers in which the kernel has killed for want of memory: their end will have the reason OOMKilled. */
+  private readonly oom = new Set<string>();
 
   constructor(
     deps: { readonly cri: Pick<CriRuntime, 'containerStatus' | 'podSandboxStatus'>; readonly clock: Clock },
@@ -62,17 +67,21 @@ export class ContainerdEvents {
         break;
       }
       case '/tasks/oom': {
-        // The reason OOMKilled may be set after the exit was seen, so that a second look is needed.
+        // Comes before or after the exit: the CRI plugin, too, may hear of it when it has noted the end already.
         const { containerId } = payloads['containerd.events.TaskOOM'](value);
+        this.oom.add(containerId);
         if (!this.looking.has(containerId)) void this.passWhenStopped(containerId, atMs, []);
         break;
       }
       case '/containers/create':
         this.pass('created', payloads['containerd.events.ContainerCreate'](value).id, atMs);
         break;
-      case '/containers/delete':
-        this.pass('deleted', payloads['containerd.events.ContainerDelete'](value).id, atMs);
+      case '/containers/delete': {
+        const { id } = payloads['containerd.events.ContainerDelete'](value);
+        this.oom.delete(id);
+        this.pass('deleted', id, atMs);
         break;
+      }
     }
   }
 
@@ -90,12 +99,20 @@ export class ContainerdEvents {
       }
       // An OOM kill that the container survived (a child died) is no stop.
       if (lookAgainMs.length === 0 && !(await this.hasStopped(id))) return;
+      if (this.oom.delete(id)) await this.untilReasonIsNoted(id);
     } catch {
       // Aborted, or the runtime is away: what is passed on then is only a hint to look, and onGap follows anyway.
     } finally {
       this.looking.delete(id);
     }
     this.pass('stopped', id, atMs);
+  }
+
+  private async untilReasonIsNoted(id: string): Promise<void> {
+    for (const delayMs of REASON_MS) {
+      if ((await this.cri.containerStatus(id)).reason === 'OOMKilled') return;
+      await this.clock.sleep(delayMs, this.signal);
+    }
   }
 
   private async hasStopped(id: string): Promise<boolean> {

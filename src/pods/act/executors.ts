@@ -209,8 +209,14 @@ export class StepExecutor {
   private async ensureImage(name: string, state: PodState): Promise<void> {
     const { container } = this.find(state.pod, name);
     const config = this.sandboxConfig(state, 0);
-    const { ref, image } = await this.deps.images.ensure(state.pod, container, config, state.starting.signal);
-    state.imageReady(name, ref, image);
+    // The pod may ask for another image by the time that this one is there, or has failed.
+    const stillWanted = (): boolean => this.find(state.pod, name).container.image === container.image;
+    try {
+      const { ref, image } = await this.deps.images.ensure(state.pod, container, config, state.starting.signal);
+      if (stillWanted()) state.imageReady(name, ref, image);
+    } catch (error) {
+      if (stillWanted()) throw error;
+    }
   }
 
   private async startContainer(step: Extract<Step, { do: 'startContainer' }>, state: PodState): Promise<void> {
@@ -232,8 +238,8 @@ export class StepExecutor {
     state: PodState,
     container: Container,
   ): Promise<void> {
-    const { cri, runtime, events, clock } = this.deps;
-    const { pod, identity } = state;
+    const { events, clock } = this.deps;
+    const { pod } = state;
     const reference = containerReference(pod, container.name);
     const before = newestContainer(this.runtimeOf(state), container.name);
     const id = step.createdId ?? (await this.create(step, state, container));
@@ -246,13 +252,24 @@ export class StepExecutor {
     const postStart = container.lifecycle?.postStart;
     state.started(container.name, id, postStart !== undefined);
     try {
-      await withReason('RunContainerError', () => cri.startContainer(id));
+      await withReason('RunContainerError', () => this.startCreated(id, step.sandboxId, state));
       events.event(reference, 'Normal', 'Started', `Started container ${container.name}`);
+      if (postStart !== undefined) await this.postStart(state, container, id);
     } finally {
-      await runtime.refreshContainer(identity, step.sandboxId, id);
-      if (postStart === undefined) state.postStarted(container.name);
+      state.postStarted(container.name);
     }
-    if (postStart !== undefined) await this.postStart(state, container, id);
+  }
+
+  private async startCreated(id: string, sandboxId: string, state: PodState): Promise<void> {
+    const { cri, runtime } = this.deps;
+    try {
+      await cri.startContainer(id);
+      await runtime.refreshContainer(state.identity, sandboxId, id);
+    } catch (error) {
+      await runtime.refreshContainer(state.identity, sandboxId, id).catch(() => {});
+      // What runs has been started, and only the answer was lost.
+      if (!this.runs(id, state)) throw error;
+    }
   }
 
   private async create(
@@ -290,6 +307,7 @@ export class StepExecutor {
       try {
         return await cri.createContainer(step.sandboxId, config, sandboxConfigNow);
       } catch (error) {
+        state.imageUnsure(container.name);
         await this.deps.runtime.refreshPod(state.identity).catch(() => {});
         throw error;
       }
@@ -306,20 +324,20 @@ export class StepExecutor {
       if (state.starting.signal.aborted) throw error;
       const message = `PostStartHook failed: ${messageOf(error)}`;
       events.event(containerReference(state.pod, container.name), 'Warning', 'FailedPostStartHook', message);
-      this.beginKill(
-        {
-          do: 'beginKill',
-          container: container.name,
-          id,
-          graceSeconds: state.pod.spec.terminationGracePeriodSeconds ?? 30,
-          message: 'FailedPostStartHook',
-          runPreStop: true,
-        },
-        state,
-      );
+      if (!state.kills.has(id)) {
+        this.beginKill(
+          {
+            do: 'beginKill',
+            container: container.name,
+            id,
+            graceSeconds: state.pod.spec.terminationGracePeriodSeconds ?? 30,
+            message: 'FailedPostStartHook',
+            runPreStop: true,
+          },
+          state,
+        );
+      }
       throw new StepError('PostStartHookError', message, 'CommandFailed', error);
-    } finally {
-      state.postStarted(container.name);
     }
   }
 
@@ -334,14 +352,19 @@ export class StepExecutor {
     if (handler === undefined || entry === undefined) return;
     const key = `preStop/${step.id}`;
     state.running.add(key);
-    const signal = AbortSignal.timeout(Math.max(1, step.graceSeconds) * 1000);
+    const graceMs = Math.max(1, step.graceSeconds) * 1000;
+    const patience = new AbortController();
+    const timer = clock.after(graceMs, () =>
+      patience.abort(new CodedError('DeadlineExceeded', `preStop hook took longer than ${graceMs} ms`)),
+    );
     void this.deps.hooks
-      .run(handler, this.hookTarget(state, entry.container, step.id), signal)
+      .run(handler, this.hookTarget(state, entry.container, step.id), patience.signal)
       .catch((error: unknown) => {
         const message = `PreStopHook failed: ${messageOf(error)}`;
         events.event(containerReference(state.pod, step.container), 'Warning', 'FailedPreStopHook', message);
       })
       .finally(() => {
+        timer.cancel();
         state.running.delete(key);
         state.killChanged(step.id, { preStopDone: true });
         this.deps.again(state.identity.uid);
@@ -355,8 +378,17 @@ export class StepExecutor {
     const timeout = Math.max(step.timeoutSeconds, Math.min(1, MINIMUM_STOP_SECONDS));
     await withReason('FailedKillPod', async () => {
       await ignoreGone(cri.stopContainer(step.id, timeout));
-      await runtime.refreshContainer(state.identity, record?.sandboxId ?? '', step.id);
+      if (record !== undefined) await runtime.refreshContainer(state.identity, record.sandboxId, step.id);
+      // Said to be stopped and running all the same, it is stopped again, but not at once and without end.
+      if (this.runs(step.id, state)) {
+        throw new CodedError('Internal', `container ${step.container} still runs after the runtime stopped it`);
+      }
     });
+  }
+
+  private runs(id: string, state: PodState): boolean {
+    const record = this.runtimeOf(state).containers.find((container) => container.id === id);
+    return record?.state === 'RUNNING' || record?.state === 'UNKNOWN';
   }
 
   private async removeContainer(id: string, state: PodState): Promise<void> {

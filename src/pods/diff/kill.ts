@@ -49,7 +49,8 @@ export function planKill(builder: PlanBuilder, order: KillOrder): void {
     return;
   }
   if (kill.stopSentFor !== undefined && kill.stopSentFor <= kill.deadline && isRunning(builder, record.id)) return;
-  const left = Math.ceil((kill.deadline - now) / 1000);
+  // No more than the whole grace, even when the clock was set back meanwhile.
+  const left = Math.min(Math.ceil((kill.deadline - now) / 1000), order.graceSeconds);
   builder.push({
     do: 'stopContainer',
     container: record.name,

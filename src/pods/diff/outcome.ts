@@ -1,19 +1,39 @@
 import type { Container, Pod, PodPhase, RestartPolicy } from '../../model/pod.ts';
 import { isSidecar } from '../../model/pod-resources.ts';
+import type { PodFacts } from '../facts.ts';
+import { containerHash } from '../identity.ts';
 import { type ContainerRecord, newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
 
 export function restartPolicyOf(pod: Pod): RestartPolicy {
   return pod.spec.restartPolicy ?? 'Always';
 }
 
-/** Whether a container that ended so is started again. */
+interface Ended {
+  readonly pod: Pod;
+  readonly runtime: PodRuntime;
+  readonly facts: Pick<PodFacts, 'kills'>;
+}
+
+/** Whether a container with this definition is started again after such an exit. */
 export function restartsAfterExit(pod: Pod, container: Container, exitCode: number): boolean {
   const policy = container.restartPolicy ?? restartPolicyOf(pod);
   return policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
 }
 
+/** Whether this container, which has ended, is started again. */
+export function restarts({ pod, facts }: Ended, container: Container, record: ContainerRecord): boolean {
+  if (restartsAfterExit(pod, container, record.exitCode)) return true;
+  // Stopped for a new definition: that is started whatever the policy (kubelet computePodActions).
+  return facts.kills.has(record.id) && isOutdated(container, record);
+}
+
+/** The container was made from another image than the pod asks for now. */
+export function isOutdated(container: Container, record: ContainerRecord): boolean {
+  return record.hash !== '' && record.hash !== containerHash(container);
+}
+
 /** An init container that failed for good and takes the pod with it. */
-export function failedInit(pod: Pod, runtime: PodRuntime): ContainerRecord | undefined {
+function failedInit({ pod, runtime }: Ended): ContainerRecord | undefined {
   const sandbox = runtime.sandboxes[0];
   for (const container of pod.spec.initContainers ?? []) {
     if (isSidecar(container)) continue;
@@ -29,13 +49,14 @@ export function failedInit(pod: Pod, runtime: PodRuntime): ContainerRecord | und
  * The phase that a pod has reached for good by what its containers did, or undefined while it may go on (kubelet
  * getPhase; sidecars do not hold a pod).
  */
-export function outcomeOf(pod: Pod, runtime: PodRuntime): Extract<PodPhase, 'Succeeded' | 'Failed'> | undefined {
-  if (failedInit(pod, runtime) !== undefined) return 'Failed';
+export function outcomeOf(ended: Ended): Extract<PodPhase, 'Succeeded' | 'Failed'> | undefined {
+  const { pod, runtime } = ended;
+  if (failedInit(ended) !== undefined) return 'Failed';
   let failed = false;
   for (const container of pod.spec.containers) {
     const record = newestContainer(runtime, container.name);
     if (record === undefined || record.state !== 'EXITED') return undefined;
-    if (restartsAfterExit(pod, container, record.exitCode)) return undefined;
+    if (restarts(ended, container, record)) return undefined;
     if (record.exitCode !== 0) failed = true;
   }
   return failed ? 'Failed' : 'Succeeded';

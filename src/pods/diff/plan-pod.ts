@@ -27,12 +27,13 @@ export function planPod(input: PlanInput): Plan {
   return builder.build('sync');
 }
 
-function mustEnd({ intent, facts, pod, runtime }: PlanInput): boolean {
+function mustEnd(input: PlanInput): boolean {
+  const { intent, facts } = input;
   if (intent !== 'run' || facts.end !== undefined) return true;
   const phase = facts.lastStatus?.phase;
   // A terminal phase is for good: containers that vanished since do not bring the pod back.
   if (phase === 'Succeeded' || phase === 'Failed') return true;
-  return !facts.running.has('start') && outcomeOf(pod, runtime) !== undefined;
+  return !facts.running.has('start') && outcomeOf(input) !== undefined;
 }
 
 function activeDeadline({ pod, facts }: PlanInput): number | undefined {

@@ -1,11 +1,12 @@
+import { retryAt } from '../../kit/backoff.ts';
 import type { Container } from '../../model/pod.ts';
 import { isSidecar } from '../../model/pod-resources.ts';
-import { containersOf, type KindedContainer } from '../container-kinds.ts';
-import { noContainerFacts } from '../facts.ts';
-import { containerHash, identityOf } from '../identity.ts';
+import { type ContainerKind, containersOf, type KindedContainer } from '../container-kinds.ts';
+import { CRASH_RESET_MS, noContainerFacts } from '../facts.ts';
+import { identityOf } from '../identity.ts';
 import { type ContainerRecord, isAlive, newestContainer, type SandboxRecord } from '../observe/pod-runtime.ts';
 import { planKill } from './kill.ts';
-import { restartPolicyOf, restartsAfterExit } from './outcome.ts';
+import { isOutdated, restartPolicyOf, restarts, restartsAfterExit } from './outcome.ts';
 import type { PlanBuilder, PlanInput } from './plan.ts';
 
 /**
@@ -28,7 +29,8 @@ export function planSync(builder: PlanBuilder): void {
   killUnfit(builder, sandbox);
   removeDead(builder, sandbox);
   for (const { kind, container } of containersOf(input.pod)) {
-    if (kind === 'ephemeral' && newestContainer(input.runtime, container.name) === undefined) {
+    const record = newestContainer(input.runtime, container.name);
+    if (kind === 'ephemeral' && (record === undefined || record.state === 'CREATED')) {
       planStart(builder, container, sandbox);
     }
   }
@@ -70,6 +72,12 @@ function planNewSandbox(builder: PlanBuilder): void {
     if (!facts.stoppedSandboxes.has(sandbox.id)) builder.push({ do: 'stopSandbox', id: sandbox.id });
   }
   if (runtime.sandboxes.some((sandbox) => sandbox.state === 'READY' || !facts.stoppedSandboxes.has(sandbox.id))) return;
+  // Failed attempts do not pile up; the newest stays for its number.
+  for (const old of runtime.sandboxes.slice(1)) {
+    if (!runtime.containers.some((record) => record.sandboxId === old.id)) {
+      builder.push({ do: 'removeSandbox', id: old.id });
+    }
+  }
   if (!facts.prepared) return;
   if (!node.networkReady && pod.spec.hostNetwork !== true) return;
   const attempt = (runtime.sandboxes[0]?.attempt ?? -1) + 1;
@@ -114,7 +122,7 @@ function killUnfit(builder: PlanBuilder, sandbox: SandboxRecord): void {
     if (record === undefined || !isAlive(record)) continue;
     const verdict = facts.kills.has(record.id)
       ? { message: '', grace: undefined }
-      : unfit(builder.input, container, record);
+      : unfit(builder.input, kind, container, record);
     if (verdict === undefined) continue;
     planKill(builder, {
       record,
@@ -136,7 +144,8 @@ function killGrace(builder: PlanBuilder, record: ContainerRecord, fallback: numb
 }
 
 function unfit(
-  { probe }: PlanInput,
+  { probe, pod }: PlanInput,
+  kind: ContainerKind,
   container: Container,
   record: ContainerRecord,
 ): { message: string; grace: number | undefined } | undefined {
@@ -144,19 +153,22 @@ function unfit(
   if (record.state === 'UNKNOWN') {
     return { message: `Container ${name} is in unknown state, try killing it before restart`, grace: undefined };
   }
-  if (record.hash !== '' && record.hash !== containerHash(container)) {
+  // An init container under way is let finish (kubelet computeInitContainerActions).
+  if (kind === 'init') return undefined;
+  if (isOutdated(container, record)) {
     return { message: `Container ${name} definition changed, will be restarted`, grace: undefined };
   }
   if (record.state !== 'RUNNING') return undefined;
+  const consequence = restartsAfterExit(pod, container, 1) ? ', will be restarted' : '';
   if (probe(record.id, 'liveness') === 'failure') {
     return {
-      message: `Container ${name} failed liveness probe, will be restarted`,
+      message: `Container ${name} failed liveness probe${consequence}`,
       grace: container.livenessProbe?.terminationGracePeriodSeconds,
     };
   }
   if (probe(record.id, 'startup') === 'failure') {
     return {
-      message: `Container ${name} failed startup probe, will be restarted`,
+      message: `Container ${name} failed startup probe${consequence}`,
       grace: container.startupProbe?.terminationGracePeriodSeconds,
     };
   }
@@ -195,8 +207,9 @@ function planInit(builder: PlanBuilder, sandbox: SandboxRecord): boolean {
       const up = planSidecar(builder, container, record, sandbox);
       // A sidecar that had come up before and crashed does not hold those behind it back.
       if (!up && !initialized && index >= frontier) return false;
-    } else if (!initialized && !initDone(builder, container, record, sandbox)) {
-      return false;
+    } else if (!initialized && !(record === undefined && index < frontier)) {
+      // One whose successor was made had done its work, even if its record was removed since.
+      if (!initDone(builder, container, record, sandbox)) return false;
     }
   }
   return true;
@@ -232,7 +245,7 @@ function initDone(
 ): boolean {
   if (record?.state === 'EXITED') {
     if (record.exitCode === 0) return true;
-    if (!restartsAfterExit(builder.input.pod, container, record.exitCode)) return false;
+    if (!restarts(builder.input, container, record)) return false;
   }
   if (record?.state !== 'RUNNING') planStart(builder, container, sandbox);
   return false;
@@ -245,7 +258,7 @@ function planApp(builder: PlanBuilder, sandbox: SandboxRecord): void {
     const here = newestContainer(runtime, container.name, sandbox.id);
     const newest = here ?? newestContainer(runtime, container.name);
     if (here !== undefined && (here.state === 'RUNNING' || here.state === 'UNKNOWN')) continue;
-    if (newest?.state === 'EXITED' && !restartsAfterExit(pod, container, newest.exitCode)) {
+    if (newest?.state === 'EXITED' && !restarts(builder.input, container, newest)) {
       // In a new sandbox an "Always" or failed container runs again; one that succeeded under OnFailure does not.
       continue;
     }
@@ -265,6 +278,10 @@ function planStart(builder: PlanBuilder, container: Container, sandbox: SandboxR
   const here = previous?.sandboxId === sandbox.id ? previous : undefined;
   if (here !== undefined && here.state !== 'EXITED' && here.state !== 'CREATED') return 'held';
   if (facts.running.has('start')) return 'under way';
+  // Its former self in an older sandbox goes first.
+  if (runtime.containers.some((r) => r.name === container.name && r.sandboxId !== sandbox.id && isAlive(r))) {
+    return 'held';
+  }
   if (here?.state === 'CREATED') {
     return startNow(builder, container, sandbox, here.imageRef, here.restartCount, here.id);
   }
@@ -280,7 +297,7 @@ function planStart(builder: PlanBuilder, container: Container, sandbox: SandboxR
     container,
     sandbox,
     imageRef,
-    previous === undefined ? 0 : previous.restartCount + 1,
+    nextRestartCount(builder.input, container, previous),
     undefined,
   );
 }
@@ -306,6 +323,16 @@ function startNow(
   return taken ? 'under way' : 'held';
 }
 
+/** Counts on from what the runtime has or, where someone removed that, from what the status said. */
+function nextRestartCount({ facts }: PlanInput, { name }: Container, previous: ContainerRecord | undefined): number {
+  const next = previous === undefined ? 0 : previous.restartCount + 1;
+  const { initContainerStatuses = [], containerStatuses = [] } = facts.lastStatus ?? {};
+  const said = [...initContainerStatuses, ...containerStatuses].find((status) => status.name === name);
+  if (said === undefined) return next;
+  const ran = said.state?.running ?? said.state?.terminated ?? said.lastState?.terminated;
+  return Math.max(next, ran === undefined ? said.restartCount : said.restartCount + 1);
+}
+
 function ensureImageUnlessBackingOff(builder: PlanBuilder, container: Container): void {
   const previous = newestContainer(builder.input.runtime, container.name);
   if (previous?.state === 'CREATED' || crashBackoff(builder, container, previous)) return;
@@ -325,7 +352,7 @@ function showFailure(builder: PlanBuilder, container: Container): boolean {
   for (const key of [`image/${container.name}`, `start/${container.name}`]) {
     const failure = facts.failures.get(key);
     if (failure === undefined) continue;
-    const due = failure.backoff.failedAt + failure.backoff.delayMs;
+    const due = retryAt(failure.backoff, now);
     builder.waiting.set(
       container.name,
       waitingFor(failure.reason, failure.message, container, now - failure.backoff.failedAt),
@@ -355,13 +382,15 @@ function waitingFor(
 
 /** True while a container that has exited waits for its restart. */
 function crashBackoff(builder: PlanBuilder, container: Container, previous: ContainerRecord | undefined): boolean {
-  const { facts, now, pod, maxCrashBackoffMs } = builder.input;
+  const { facts, now, pod } = builder.input;
   if (previous?.state !== 'EXITED') return false;
   const entry = facts.containers.get(container.name)?.crash;
   if (entry === undefined) return false;
+  // The restart after this very exit has begun already; the new container is not to be seen yet.
+  if (previous.finishedAt < entry.failedAt) return false;
   // Back-off counts from the exit; a container that ran long enough since the last count starts over.
-  if (previous.finishedAt - entry.failedAt > 2 * maxCrashBackoffMs) return false;
-  const due = previous.finishedAt + entry.delayMs;
+  if (previous.finishedAt - entry.failedAt > CRASH_RESET_MS) return false;
+  const due = retryAt({ failedAt: previous.finishedAt, delayMs: entry.delayMs }, now);
   if (due <= now) return false;
   const { name, namespace, uid } = identityOf(pod);
   builder.waiting.set(container.name, {

@@ -14,8 +14,6 @@ export interface PlanInput {
   readonly facts: PodFacts;
   readonly probe: (containerId: string, kind: ProbeKind) => ProbeResult | undefined;
   readonly node: { readonly networkReady: boolean; readonly networkMessage: string };
-  /** Longest crash back-off in milliseconds (KubeletConfiguration crashLoopBackOff; 300,000). */
-  readonly maxCrashBackoffMs: number;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -51,8 +49,8 @@ export class PlanBuilder {
     const { facts, now } = this.input;
     if (facts.running.has(runKey(step))) return false;
     const failure = facts.failures.get(failureKey(step));
-    if (failure !== undefined && retryAt(failure.backoff) > now) {
-      this.lookAgainAt(retryAt(failure.backoff));
+    if (failure !== undefined && retryAt(failure.backoff, now) > now) {
+      this.lookAgainAt(retryAt(failure.backoff, now));
       return false;
     }
     if (this.steps.some((other) => runKey(other) === runKey(step))) return false;

@@ -47,9 +47,10 @@ export class PodTable {
     if (entry === undefined) return undefined;
     entry.snapshot ??= {
       ...entry.identity,
-      sandboxes: [...entry.sandboxes.values()].sort((a, b) => b.createdAt - a.createdAt || b.attempt - a.attempt),
+      // Attempts before times: they only count up, while a wall clock may be set back.
+      sandboxes: [...entry.sandboxes.values()].sort((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt),
       containers: [...entry.containers.values()].sort(
-        (a, b) => b.createdAt - a.createdAt || b.restartCount - a.restartCount,
+        (a, b) => b.restartCount - a.restartCount || b.createdAt - a.createdAt,
       ),
     };
     return entry.snapshot;

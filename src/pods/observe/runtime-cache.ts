@@ -1,9 +1,10 @@
 import type { Container, ContainerStatus, CriRuntime, Labels, PodSandbox, RuntimeEvent } from '../../host/cri/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { Emitter, type Unsubscribe } from '../../kit/emitter.ts';
-import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import { hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import { label, type PodIdentity } from '../identity.ts';
+import { FreshReads } from './fresh-reads.ts';
 import type { ContainerRecord, PodRuntime } from './pod-runtime.ts';
 import { PodTable } from './pod-table.ts';
 import { containerRecord, sandboxRecord } from './records.ts';
@@ -27,6 +28,8 @@ export interface RuntimeCacheDeps {
 const EXIT_LAG_MS = [150, 150, 300];
 /** Details of so many containers are asked for at once after a list. */
 const DETAIL_CONCURRENCY = 8;
+/** A status that takes longer than this, in milliseconds, holds up its own pod only. */
+const DETAIL_PATIENCE_MS = 3000;
 
 /**
  * What the runtime runs, by pod: kept fresh by its events and by lists as the safety net. One pod's refresh never waits
@@ -37,9 +40,13 @@ export class RuntimeCache {
   private readonly emitter: Emitter<string>;
   private readonly options: RuntimeCacheOptions;
   private readonly deps: RuntimeCacheDeps;
-  private readonly refreshing = new Map<string, Promise<void>>();
+  private readonly reads = new FreshReads();
+  /** Pods of which the last list could not read something, with the cause. */
+  private unread: ReadonlyMap<string, string> = new Map();
   private eventsFlow = false;
-  private listWanted: (() => void) | undefined;
+  /** Asked for since the last list began. */
+  private listWanted = false;
+  private endPause: (() => void) | undefined;
   private lastListAt = Number.NEGATIVE_INFINITY;
   private listed: { readonly promise: Promise<void>; readonly done: () => void };
 
@@ -68,6 +75,11 @@ export class RuntimeCache {
     return this.table.snapshot(uid);
   }
 
+  /** Why what `get` says of a pod cannot be relied on; undefined when it can. The next list tries again. */
+  unreadable(uid: string): string | undefined {
+    return this.unread.get(uid);
+  }
+
   uids(): string[] {
     return this.table.uids();
   }
@@ -81,14 +93,15 @@ export class RuntimeCache {
     await Promise.all([this.follow(signal), this.listLoop(signal)]);
   }
 
-  /** Reads one sandbox anew. */
-  async refreshSandbox(pod: PodIdentity, id: string): Promise<void> {
-    const status = await orGone(this.deps.cri.podSandboxStatus(id));
-    if (status === undefined) this.drop(id);
-    else {
+  /** Reads one sandbox anew: as it is now or later, never as it was before the call. */
+  refreshSandbox(pod: PodIdentity, id: string): Promise<void> {
+    return this.reads.read(id, async (valid) => {
+      const status = await orGone(this.deps.cri.podSandboxStatus(id));
+      if (!valid()) return;
+      if (status === undefined) return this.drop(id);
       this.table.putSandbox(pod, sandboxRecord(status));
       this.emitter.emit(pod.uid);
-    }
+    });
   }
 
   /** Lists one pod anew: for when a call was cut off and what it left behind is not known. */
@@ -105,23 +118,21 @@ export class RuntimeCache {
     ]);
   }
 
-  /** Reads one container anew; calls for the same container share one request. */
+  /** Reads one container anew: as it is now or later, never as it was before the call. */
   refreshContainer(pod: PodIdentity, sandboxId: string, id: string): Promise<void> {
-    let current = this.refreshing.get(id);
-    if (current === undefined) {
-      current = this.readContainer(pod, sandboxId, id).finally(() => this.refreshing.delete(id));
-      this.refreshing.set(id, current);
-    }
-    return current;
+    return this.reads.read(id, (valid) => this.readContainer(pod, sandboxId, id, valid));
   }
 
+  /** Takes out what was removed; an answer about it that is still under way does not bring it back. */
   drop(id: string): void {
+    this.reads.invalidate(id);
     const uid = this.table.drop(id);
     if (uid !== undefined) this.emitter.emit(uid);
   }
 
-  private async readContainer(pod: PodIdentity, sandboxId: string, id: string): Promise<void> {
+  private async readContainer(pod: PodIdentity, sandboxId: string, id: string, valid: () => boolean): Promise<void> {
     const status = await orGone(this.deps.cri.containerStatus(id));
+    if (!valid()) return;
     if (status === undefined) {
       this.drop(id);
       return;
@@ -130,6 +141,7 @@ export class RuntimeCache {
     if (status.state !== 'EXITED' && before?.state === 'EXITED') return;
     const ended = status.state === 'EXITED' && (before?.state !== 'EXITED' || before.message === '');
     const message = ended ? await this.deps.finalMessage(status).catch(() => '') : (before?.message ?? '');
+    if (!valid()) return;
     const record = containerRecord(sandboxId, status, message !== '' ? message : status.message);
     this.table.putContainer(pod, record);
     this.emitter.emit(pod.uid);
@@ -144,12 +156,12 @@ export class RuntimeCache {
         onEvent: (event) => {
           void this.onEvent(event).catch((error) => {
             log.debug({ id: event.id, error: messageOf(error) }, 'a runtime event could not be followed up; listing');
-            this.listWanted?.();
+            this.wantList();
           });
         },
         onGap: () => {
           this.eventsFlow = true;
-          this.listWanted?.();
+          this.wantList();
         },
       },
       signal,
@@ -160,8 +172,13 @@ export class RuntimeCache {
 
   private async onEvent(event: RuntimeEvent): Promise<void> {
     const uid = this.table.ownerOf(event.id);
-    // What this process starts it reads itself; what others start is found by the next list.
-    if (uid === undefined || event.type === 'created' || event.type === 'started') return;
+    if (event.type === 'created' || event.type === 'started') return;
+    if (uid === undefined) {
+      // What this process starts it reads itself, what others start is found by the next list. But an end that is told
+      // while the first read is under way would be missed by both.
+      await this.reads.again(event.id);
+      return;
+    }
     const pod = this.table.snapshot(uid);
     if (pod === undefined) return;
     const container = this.table.container(event.id);
@@ -171,10 +188,7 @@ export class RuntimeCache {
     }
     const early = event.type === 'exited';
     if (early) this.exited(pod, container, event);
-    else {
-      await this.refreshing.get(event.id);
-      await this.refreshContainer(pod, container.sandboxId, event.id);
-    }
+    else await this.refreshContainer(pod, container.sandboxId, event.id);
     if (event.type === 'deleted') return;
     // After "stopped" the runtime knows all; after an early notice "stopped" is to come, and is asked for if it does not.
     for (const delay of EXIT_LAG_MS) {
@@ -209,6 +223,7 @@ export class RuntimeCache {
     const { log, clock } = this.deps;
     let failing = false;
     while (!signal.aborted) {
+      this.listWanted = false;
       try {
         await this.list();
         if (failing) log.info({}, 'the container runtime answers again');
@@ -217,23 +232,29 @@ export class RuntimeCache {
         if (!failing) log.warn({ error: messageOf(error) }, 'cannot list what the container runtime runs; retrying');
         failing = true;
       }
-      const flows = this.eventsFlow && !failing;
+      const flows = this.eventsFlow && !failing && this.unread.size === 0;
       await this.pause(flows ? this.options.relistWithEventsMs : this.options.relistMs, clock, signal);
     }
+  }
+
+  private wantList(): void {
+    this.listWanted = true;
+    this.endPause?.();
   }
 
   private pause(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const finish = (): void => {
         timer.cancel();
-        this.listWanted = undefined;
+        this.endPause = undefined;
         signal.removeEventListener('abort', finish);
         resolve();
       };
       const timer = clock.after(ms, finish);
-      this.listWanted = finish;
+      this.endPause = finish;
       signal.addEventListener('abort', finish, { once: true });
-      if (signal.aborted) finish();
+      // What was asked for during the list may be news that the list has not seen.
+      if (signal.aborted || this.listWanted) finish();
     });
   }
 
@@ -243,7 +264,7 @@ export class RuntimeCache {
     const mark = this.table.mark();
     const [sandboxes, containers] = await Promise.all([cri.listPodSandbox(), cri.listContainers()]);
     const identities = new Map<string, PodIdentity>();
-    const work: (() => Promise<void>)[] = [];
+    const work: Detail[] = [];
     const seen = new Set<string>();
     for (const sandbox of sandboxes) {
       const pod = identityFrom(sandbox.labels);
@@ -251,7 +272,7 @@ export class RuntimeCache {
       identities.set(sandbox.id, pod);
       seen.add(sandbox.id);
       if (this.table.sandbox(sandbox.id)?.state !== sandbox.state)
-        work.push(() => this.detailSandbox(pod, sandbox, mark));
+        work.push({ uid: pod.uid, read: () => this.detailSandbox(pod, sandbox, mark) });
     }
     for (const container of containers) {
       const pod = identityFrom(container.labels);
@@ -259,13 +280,23 @@ export class RuntimeCache {
       seen.add(container.id);
       const record = this.table.container(container.id);
       if (record?.state !== container.state || record.provisional) {
-        work.push(() => this.detailContainer(pod, container));
+        work.push({ uid: pod.uid, read: () => this.detailContainer(pod, container) });
       }
     }
     this.forgetUnseen(seen, mark);
-    await inBatches(work, DETAIL_CONCURRENCY);
+    this.tellUnread(await inBatches(work, DETAIL_CONCURRENCY, DETAIL_PATIENCE_MS, clock));
     this.lastListAt = clock.monotonic();
     this.listed.done();
+  }
+
+  /** A status that cannot be read concerns its pod only. */
+  private tellUnread(unread: ReadonlyMap<string, string>): void {
+    const before = this.unread;
+    this.unread = unread;
+    for (const [uid, error] of unread) {
+      if (!before.has(uid)) this.deps.log.warn({ uid, error }, 'the runtime does not tell all about a pod; it waits');
+    }
+    for (const uid of before.keys()) if (!unread.has(uid)) this.emitter.emit(uid);
   }
 
   private forgetUnseen(seen: ReadonlySet<string>, mark: number): void {
@@ -303,20 +334,39 @@ async function orGone<T>(request: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Runs all; one failure does not keep the others from running, and is thrown at the end. */
-async function inBatches(work: readonly (() => Promise<void>)[], size: number): Promise<void> {
-  const failures: unknown[] = [];
+interface Detail {
+  readonly uid: string;
+  readonly read: () => Promise<void>;
+}
+
+/**
+ * Reads all, whatever fails or hangs; answers which pods something is not known of, and why. What takes longer than
+ * `patienceMs` is not waited for: one wedged status must not hold up the others.
+ */
+async function inBatches(
+  work: readonly Detail[],
+  size: number,
+  patienceMs: number,
+  clock: Clock,
+): Promise<ReadonlyMap<string, string>> {
+  if (work.length === 0) return new Map();
+  const failed = new Map<string, string>();
+  const open = new Set(work);
   let next = 0;
   const worker = async (): Promise<void> => {
     for (let item = work[next++]; item !== undefined; item = work[next++]) {
-      await item().catch((error: unknown) => failures.push(error));
+      const { uid, read } = item;
+      await read().catch((error: unknown) => failed.set(uid, messageOf(error)));
+      open.delete(item);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(size, work.length) }, worker));
-  if (failures.length > 0) {
-    throw new CodedError(
-      'Unavailable',
-      `${failures.length} of ${work.length} statuses could not be read: ${messageOf(failures[0])}`,
-    );
-  }
+  const patience = new AbortController();
+  await Promise.race([
+    Promise.all(Array.from({ length: Math.min(size, work.length) }, worker)),
+    clock.sleep(patienceMs, patience.signal).catch(() => {}),
+  ]);
+  patience.abort();
+  const unread = new Map(failed);
+  for (const { uid } of open) unread.set(uid, `no answer within ${patienceMs} ms`);
+  return unread;
 }

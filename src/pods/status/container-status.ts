@@ -45,7 +45,8 @@ export function containerStatus(input: ContainerStatusInput): ContainerStatus {
     state,
     lastState: lastState ?? lastStateOf(input, record),
     ready: kind === 'init' ? state.terminated?.exitCode === 0 : running && input.ready,
-    restartCount: record.restartCount,
+    // A container that was made and removed before it ran has been counted all the same.
+    restartCount: Math.max(record.restartCount, previous?.restartCount ?? 0),
     image: record.image !== '' ? record.image : (container.image ?? ''),
     imageID: record.imageRef,
     containerID: `${runtimeName}://${record.id}`,
@@ -72,14 +73,14 @@ export function containerStatus(input: ContainerStatusInput): ContainerStatus {
 }
 
 function states(
-  { waiting, starting, terminal }: ContainerStatusInput,
+  { waiting, starting, terminal, runtimeName }: ContainerStatusInput,
   record: ContainerRecord,
 ): { state: ContainerState; lastState: ContainerState | undefined } {
   if (record.state === 'RUNNING' && !starting) {
     return { state: { running: { startedAt: rfc3339(record.startedAt) } }, lastState: undefined };
   }
   if (record.state === 'EXITED') {
-    const terminated: ContainerState = { terminated: terminatedState(record) };
+    const terminated: ContainerState = { terminated: terminatedState(record, runtimeName) };
     if (terminal || NOT_YET.has(waiting.reason)) return { state: terminated, lastState: undefined };
     return { state: { waiting }, lastState: terminated };
   }
@@ -87,13 +88,13 @@ function states(
   return { state: { waiting }, lastState: undefined };
 }
 
-function terminatedState(record: ContainerRecord): ContainerStateTerminated {
+function terminatedState(record: ContainerRecord, runtimeName: string): ContainerStateTerminated {
   const state: ContainerStateTerminated = {
     exitCode: record.exitCode,
     reason: record.reason !== '' ? record.reason : record.exitCode === 0 ? 'Completed' : 'Error',
     startedAt: rfc3339(record.startedAt),
     finishedAt: rfc3339(record.finishedAt),
-    containerID: '',
+    containerID: `${runtimeName}://${record.id}`,
   };
   if (record.message !== '') state.message = record.message;
   return state;
@@ -105,8 +106,7 @@ function lastStateOf(
   record: ContainerRecord,
 ): ContainerState {
   const before = records[1];
-  if (before?.state === 'EXITED')
-    return { terminated: { ...terminatedState(before), containerID: `${runtimeName}://${before.id}` } };
+  if (before?.state === 'EXITED') return { terminated: terminatedState(before, runtimeName) };
   if (previous === undefined || record.restartCount === 0) return {};
   if (previous.containerID === `${runtimeName}://${record.id}`) return previous.lastState ?? {};
   return previous.state?.terminated === undefined

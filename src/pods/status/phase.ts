@@ -25,7 +25,7 @@ export function phaseOf(pod: Pod, statuses: Statuses, terminal: boolean): PodPha
     if (state?.running !== undefined || ended !== undefined) everStarted = true;
   }
   if (terminal) return stopped > 0 && waiting === 0 && running === 0 && stopped === succeeded ? 'Succeeded' : 'Failed';
-  if (init.pending && !everStarted) return 'Pending';
+  if (init.pending || (init.pendingSidecar && !everStarted)) return 'Pending';
   if (waiting > 0) return 'Pending';
   if (running > 0) return 'Running';
   if (restartPolicyOf(pod) === 'Always') return 'Running';
@@ -33,19 +33,21 @@ export function phaseOf(pod: Pod, statuses: Statuses, terminal: boolean): PodPha
   return restartPolicyOf(pod) === 'Never' ? 'Failed' : 'Running';
 }
 
-function countInit(pod: Pod, statuses: readonly ContainerStatus[]): { pending: boolean; failed: boolean } {
+function countInit(
+  pod: Pod,
+  statuses: readonly ContainerStatus[],
+): { pending: boolean; pendingSidecar: boolean; failed: boolean } {
   let pending = false;
+  let pendingSidecar = false;
   let failed = false;
   for (const container of pod.spec.initContainers ?? []) {
     const status = statuses.find(({ name }) => name === container.name);
     const ended =
       status?.state?.terminated ?? (status?.state?.running === undefined ? status?.lastState?.terminated : undefined);
     if (isSidecar(container)) {
-      if (status?.started !== true && ended === undefined) pending = true;
-    } else if (status?.state?.terminated?.exitCode !== 0) {
-      if (ended !== undefined && ended.exitCode !== 0) failed = true;
-      pending = true;
-    }
+      if (status?.started !== true && ended === undefined) pendingSidecar = true;
+    } else if (ended === undefined) pending = true;
+    else if (ended.exitCode !== 0) failed = true;
   }
-  return { pending, failed };
+  return { pending, pendingSidecar, failed };
 }

@@ -31,7 +31,7 @@ export function podStatus({ input, plan, hostIPs, qosClass, runtimeName }: PodSt
   const statuses = { init: of('init', 'sidecar'), app: of('app') };
   const sticky = last.phase === 'Succeeded' || last.phase === 'Failed' ? last.phase : undefined;
   const end = facts.end !== undefined && terminal ? facts.end : undefined;
-  const phase = sticky ?? (end !== undefined ? 'Failed' : phaseWhile(plan, pod, statuses, terminal, last));
+  const phase = sticky ?? (end !== undefined ? 'Failed' : phaseWhile(pod, statuses, terminal, last));
   const ephemeral = of('ephemeral');
   const ips = podIPs(input, hostIPs, last);
   return {
@@ -58,16 +58,13 @@ export function podStatus({ input, plan, hostIPs, qosClass, runtimeName }: PodSt
 
 // A terminal phase is reported only when nothing runs any more, so that "Succeeded" and "Failed" can be relied on.
 function phaseWhile(
-  plan: Plan,
   pod: Pod,
   statuses: { init: ContainerStatus[]; app: ContainerStatus[] },
   terminal: boolean,
   last: PodStatus,
 ): NonNullable<PodStatus['phase']> {
   const phase = phaseOf(pod, statuses, terminal);
-  if (plan.mode === 'terminating' && !terminal && (phase === 'Succeeded' || phase === 'Failed')) {
-    return last.phase ?? 'Running';
-  }
+  if (!terminal && (phase === 'Succeeded' || phase === 'Failed')) return last.phase ?? 'Running';
   return phase;
 }
 

@@ -45,6 +45,7 @@ describe('containerd is killed and comes back', () => {
   });
 
   afterAll(async () => {
+    (await import('node:child_process')).execSync(`cp ${node.run.paths.runDir}/*.log /tmp/e2e/`);
     await node?.close();
     expect(await leaksOf(NAME)).toEqual([]);
   });
@@ -123,7 +124,8 @@ describe('containerd is killed and comes back', () => {
       await Promise.all([...names.map((name) => pods.ready(name)), pods.gone(`ends-${ms}`)]);
       for (const name of names) {
         const pod = await pods.get(name);
-        expect(restartCount(pod), name).toBe(0);
+        // A start that died with containerd is one attempt; more would be somebody's mistake.
+        expect(restartCount(pod), name).toBeLessThanOrEqual(1);
         await waitFor(`one sandbox of ${name}`, async () => (await pods.sandboxIds(pod)).length === 1);
       }
     }

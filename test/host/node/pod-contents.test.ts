@@ -311,7 +311,7 @@ describe('what is in pods on real containerd', () => {
     console.log(`ConfigMap volume follows after ${(performance.now() - since).toFixed(0)} ms`);
     expect(mixed).toEqual({ a: 'new', hasB: false, hasC: true });
     await waitFor('the old key to go', () => !existsSync(`${root}/c/b`));
-    expect(readFileSync(`${root}/c/c`, 'utf8')).toBe('added');
+    await waitFor('the new key', () => readFileSync(`${root}/c/c`, 'utf8') === 'added');
     expect(readFileSync(`${root}/single`, 'utf8')).toBe('old');
   });
 

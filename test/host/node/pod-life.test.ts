@@ -6,7 +6,7 @@ import { resources } from '../../../src/model/resource.ts';
 import { type HarnessNode, startNode } from '../../harness/harness-node.ts';
 import { leaksOf } from '../../harness/leak-check.ts';
 import { containerId, containerStatus, isReady, restartCount } from '../../harness/pod-summary.ts';
-import { commandLine } from '../../harness/process-identity.ts';
+import { commandLine, identify, isAlive } from '../../harness/process-identity.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
 import { podOf, STAY, sh, web } from './support/manifest.ts';
 import { NodePods } from './support/node-pods.ts';
@@ -233,8 +233,13 @@ describe('the life of pods on real containerd', () => {
         { restartPolicy: 'Never' },
       ),
     );
-    const pod = await pods.phase('oom', 'Failed');
-    expect(containerStatus(pod, 'main')?.state?.terminated).toMatchObject({ reason: 'OOMKilled', exitCode: 137 });
+    // The runtime hears of the cause beside the exit, and at times after it.
+    const ended = await pods.until('oom', 'be OOMKilled', (pod) => {
+      const state = containerStatus(pod, 'main')?.state?.terminated;
+      return state?.reason === 'OOMKilled' && state;
+    });
+    expect(ended.exitCode).toBe(137);
+    expect((await pods.get('oom')).status?.phase).toBe('Failed');
   });
 
   // ── hooks and grace ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,6 +299,42 @@ describe('the life of pods on real containerd', () => {
     await pods.delete('pre-stop-hangs');
     await pods.gone('pre-stop-hangs');
     expect(performance.now() - since).toBeLessThan(15_000);
+  });
+
+  it.concurrent('a forced deletion frees the name at once, and still ends the processes', async () => {
+    const stubborn = sh("trap '' TERM; echo up; while :; do sleep 1; done");
+    await pods.create(podOf('forced', stubborn, { terminationGracePeriodSeconds: 4 }));
+    const first = await pods.ready('forced');
+    await pods.untilLog(first, 'up');
+    const pid = identify(await pods.pid(first));
+    await pods.delete('forced', 0);
+    await waitFor('the name to be free', async () => (await pods.find('forced')) === undefined, { timeoutMs: 2_000 });
+    await pods.create(podOf('forced', sh(STAY)));
+    const second = await pods.ready('forced');
+    expect(second.metadata.uid).not.toBe(first.metadata.uid);
+    expect(restartCount(second)).toBe(0);
+    await waitFor('the old process to end', () => pid === undefined || !isAlive(pid), { timeoutMs: 15_000 });
+    await waitFor('its directories to go', () => !pods.podDirectories().includes(first.metadata.uid ?? ''));
+    expect(isReady(await pods.get('forced'))).toBe(true);
+  });
+
+  it.concurrent('a probe brings its own grace period', async () => {
+    await pods.create(
+      podOf(
+        'probe-grace',
+        sh("trap '' TERM; while :; do sleep 1; done", {
+          livenessProbe: {
+            exec: { command: ['false'] },
+            periodSeconds: 1,
+            failureThreshold: 1,
+            terminationGracePeriodSeconds: 1,
+          },
+        }),
+        { terminationGracePeriodSeconds: 600 },
+      ),
+    );
+    await pods.until('probe-grace', 'be restarted', (pod) => restartCount(pod) >= 1, 30_000);
+    await pods.delete('probe-grace', 1);
   });
 
   it.concurrent('runs postStart, and kills a container whose postStart fails', async () => {

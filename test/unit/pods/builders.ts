@@ -104,7 +104,6 @@ export function input(more: Partial<PlanInput> = {}): PlanInput {
     facts: facts(),
     probe: () => undefined,
     node: { networkReady: true, networkMessage: '' },
-    maxCrashBackoffMs: 300_000,
     now: NOW,
     ...more,
   };

@@ -321,6 +321,20 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     ['stopSandbox s0', 'unmountVolumes'],
   ],
   [
+    'deleted, a container was made but never ran: it is removed, there is nothing to stop',
+    { intent: 'delete', runtime: runtime([sandbox()], [record(a, { state: 'CREATED' })]) },
+    ['removeContainer a-0'],
+  ],
+  [
+    'deleted while a container is being started: wait for it to let go',
+    {
+      intent: 'delete',
+      runtime: runtime([sandbox()], [record(a, { state: 'CREATED' })]),
+      facts: facts({ running: new Set(['start']) }),
+    },
+    [],
+  ],
+  [
     'deleted while its sandbox is being made: wait for it to let go',
     { intent: 'delete', runtime: runtime([]), facts: facts({ running: new Set(['createSandbox']) }) },
     [],
@@ -400,6 +414,22 @@ describe('planPod', () => {
       reason: 'CrashLoopBackOff',
       message: 'back-off 1m20s restarting failed container=a pod=p_ns(u1)',
     });
+  });
+
+  it('shows no back-off for an exit whose restart has begun already', () => {
+    const waiting = (failedAt: number): string | undefined =>
+      planPod(
+        input({
+          runtime: runtime([sandbox()], [exited(a, 1, { finishedAt: NOW - 1000 })]),
+          facts: facts({
+            containers: new Map([
+              ['a', { imageRef: undefined, postStarting: undefined, crash: { failedAt, delayMs: 10_000 } }],
+            ]),
+            running: new Set(['start']),
+          }),
+        }),
+      ).waiting.get('a')?.reason;
+    expect([waiting(NOW - 500), waiting(NOW - 5000)]).toEqual(['ContainerCreating', 'CrashLoopBackOff']);
   });
 
   it('shows a failed pull first as ErrImagePull, then as ImagePullBackOff', () => {

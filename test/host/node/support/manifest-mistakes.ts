@@ -93,11 +93,11 @@ export const mistakes: readonly Mistake[] = [
   // A pod.
   pod('no-containers', '  containers: []', 'spec.containers', /Required value/),
   pod('unknown-field', `${good}\n  restartPolcy: Never`, 'spec.restartPolcy', /did you mean "restartPolicy"/),
-  pod('bad-restart', `${good}\n  restartPolicy: Sometimes`, 'spec.restartPolicy', /"Always".*"OnFailure".*"Never"/),
+  pod('bad-restart', `${good}\n  restartPolicy: Sometimes`, 'spec.restartPolicy', /"Always", "Never", "OnFailure"/),
   pod('bad-dns', `${good}\n  dnsPolicy: Whatever`, 'spec.dnsPolicy', /"ClusterFirst"/),
-  pod('dns-none', `${good}\n  dnsPolicy: None`, 'spec.dnsConfig.nameservers', /nameserver/),
+  pod('dns-none', `${good}\n  dnsPolicy: None`, 'spec.dnsConfig', /must provide `dnsConfig`/),
   pod('bad-deadline', `${good}\n  activeDeadlineSeconds: 0`, 'spec.activeDeadlineSeconds', /between 1 and 2147483647/),
-  pod('text-deadline', `${good}\n  activeDeadlineSeconds: soon`, 'spec.activeDeadlineSeconds', /integer/),
+  pod('text-deadline', `${good}\n  activeDeadlineSeconds: soon`, 'spec.activeDeadlineSeconds', /whole number/),
   pod('same-names', `${good}\n    - name: main\n      ${image}`, 'spec.containers[1].name', /Duplicate value/),
   pod(
     'two-sources',
@@ -128,7 +128,7 @@ export const mistakes: readonly Mistake[] = [
     'ports[0].protocol',
     /"SCTP", "TCP", "UDP"|"TCP"/,
   ),
-  container('bad-env', 'env: [{name: "a b", value: x}]', 'env[0].name', /environment variable/i),
+  container('bad-env', 'env: [{name: "a=b", value: x}]', 'env[0].name', /environment variable/i),
   container('env-number', 'env: [{name: A, value: 5}]', 'env[0].value', /must be a string/),
   container(
     'env-both',
@@ -190,7 +190,7 @@ export const mistakes: readonly Mistake[] = [
     'Service',
     'bad-cluster-ip',
     'spec:\n  clusterIP: 10.99.0.1\n  ports: [{port: 80}]',
-    'spec.clusterIP',
+    'spec.clusterIPs',
     /10\.96\.0\.0\/16/,
   ),
   object('ConfigMap', 'bad-key', 'data:\n  "a/b": x', 'data[a/b]', /valid config key/),
