@@ -20,7 +20,10 @@ export function planTermination(builder: PlanBuilder): Plan['mode'] {
   for (const sandbox of runtime.sandboxes) {
     if (!facts.stoppedSandboxes.has(sandbox.id)) builder.push({ do: 'stopSandbox', id: sandbox.id });
   }
-  if (!facts.volumesGone) builder.push({ do: 'unmountVolumes' });
+  // A container known to have ended by an early notice only still has its last words to be read, from a file among these.
+  if (!facts.volumesGone && !runtime.containers.some(({ provisional }) => provisional)) {
+    builder.push({ do: 'unmountVolumes' });
+  }
   if (runtime.sandboxes.some((sandbox) => sandbox.state === 'READY' || !facts.stoppedSandboxes.has(sandbox.id))) {
     return 'terminating';
   }

@@ -335,6 +335,11 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     [],
   ],
   [
+    'an end known by an early notice only: the files stay until the last words are read',
+    { intent: 'delete', runtime: runtime([sandbox()], [exited(a, 0, { provisional: true })]) },
+    ['stopSandbox s0'],
+  ],
+  [
     'deleted while its sandbox is being made: wait for it to let go',
     { intent: 'delete', runtime: runtime([]), facts: facts({ running: new Set(['createSandbox']) }) },
     [],
