@@ -54,6 +54,9 @@ export function currentSandbox({ pod, runtime }: Pick<PlanInput, 'pod' | 'runtim
   return hostNetwork || newest.ips.length > 0 ? newest : undefined;
 }
 
+/** The back-off of a sandbox's takedown beyond which its successor does not wait for it: the third failure. */
+const STOP_PATIENCE_MS = 2000;
+
 function planNewSandbox(builder: PlanBuilder): void {
   const { pod, runtime, facts, node } = builder.input;
   // Images of the first containers are looked for while the sandbox is made.
@@ -71,10 +74,10 @@ function planNewSandbox(builder: PlanBuilder): void {
   for (const sandbox of runtime.sandboxes) {
     if (!facts.stoppedSandboxes.has(sandbox.id)) builder.push({ do: 'stopSandbox', id: sandbox.id });
   }
-  if (runtime.sandboxes.some((sandbox) => sandbox.state === 'READY' || !facts.stoppedSandboxes.has(sandbox.id))) return;
+  if (runtime.sandboxes.some((sandbox) => sandbox.state === 'READY' || holdsBack(builder.input, sandbox))) return;
   // Failed attempts do not pile up; the newest stays for its number.
   for (const old of runtime.sandboxes.slice(1)) {
-    if (!runtime.containers.some((record) => record.sandboxId === old.id)) {
+    if (facts.stoppedSandboxes.has(old.id) && !runtime.containers.some((record) => record.sandboxId === old.id)) {
       builder.push({ do: 'removeSandbox', id: old.id });
     }
   }
@@ -84,6 +87,15 @@ function planNewSandbox(builder: PlanBuilder): void {
   const ranBefore = attempt > 0 && runtime.containers.length > 0;
   if (ranBefore && restartPolicyOf(pod) === 'Never') return;
   builder.push({ do: 'createSandbox', attempt });
+}
+
+/**
+ * A dead sandbox is to be taken down before its successor is made. But a runtime that died while it wrote may never be
+ * able to (containerd keeps failing on a CNI result that was cut short): after some attempts the pod goes on without.
+ */
+function holdsBack({ facts }: PlanInput, { id }: SandboxRecord): boolean {
+  if (facts.stoppedSandboxes.has(id)) return false;
+  return (facts.failures.get(`stopSandbox/${id}`)?.backoff.delayMs ?? 0) < STOP_PATIENCE_MS;
 }
 
 function firstContainers({ pod }: PlanInput): Container[] {
@@ -359,8 +371,8 @@ function showFailure(builder: PlanBuilder, container: Container): boolean {
     );
     if (due > now) {
       builder.lookAgainAt(due);
-      if (failure.reason === 'ErrImagePull')
-        builder.lookAgainAt(Math.max(now + 1, failure.backoff.failedAt + PULL_ERROR_SHOWN_MS));
+      const shownUntil = failure.backoff.failedAt + PULL_ERROR_SHOWN_MS;
+      if (failure.reason === 'ErrImagePull' && shownUntil > now) builder.lookAgainAt(shownUntil);
       return true;
     }
   }

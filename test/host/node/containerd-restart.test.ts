@@ -45,7 +45,6 @@ describe('containerd is killed and comes back', () => {
   });
 
   afterAll(async () => {
-    (await import('node:child_process')).execSync(`cp ${node.run.paths.runDir}/*.log /tmp/e2e/`);
     await node?.close();
     expect(await leaksOf(NAME)).toEqual([]);
   });

@@ -559,6 +559,25 @@ describe('the life of pods on real containerd', () => {
     expect((await node.local.request(`http://${after.status?.podIP}:8080/`)).body).toBe('sandbox-dies\n');
   });
 
+  it.concurrent('goes on in a new sandbox although the old one cannot be taken down', async () => {
+    await pods.create(podOf('sandbox-stays', web()));
+    const before = await pods.ready('sandbox-stays');
+    const [sandbox = ''] = await pods.sandboxIds(before);
+    // What CNI remembers of the sandbox, cut short as by a containerd that was killed while it wrote.
+    const remembered = `/var/lib/cni/results/deckhand-test-${sandbox}-eth0`;
+    expect(readFileSync(remembered, 'utf8')).toContain(sandbox);
+    writeFileSync(remembered, '');
+    process.kill(await pods.taskPid(sandbox), 'SIGKILL');
+    const after = await pods.until('sandbox-stays', 'live in a new sandbox', (pod) => {
+      return isReady(pod) && containerId(pod, 'web') !== containerId(before, 'web') && pod;
+    });
+    expect(await pods.sandboxIds(after)).toContain(sandbox);
+    rmSync(remembered);
+    await pods.delete('sandbox-stays');
+    await pods.gone('sandbox-stays');
+    await waitFor('both sandboxes to go', async () => (await pods.sandboxIds(after)).length === 0);
+  });
+
   it.concurrent('starts a container again that was killed, and one that was removed with ctr', async () => {
     await pods.create(podOf('killed', sh(`echo up; ${STAY}`)));
     const before = await pods.ready('killed');

@@ -107,6 +107,28 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     ['startContainer a'],
   ],
   [
+    'a dead sandbox that cannot be taken down: its successor waits for some attempts',
+    {
+      runtime: runtime([sandbox({ state: 'NOTREADY' })]),
+      facts: facts({
+        containers: withImages('a'),
+        failures: new Map([['stopSandbox/s0', failure('FailedKillPod', 100, 1000)]]),
+      }),
+    },
+    [],
+  ],
+  [
+    'a dead sandbox that can never be taken down: a new one all the same',
+    {
+      runtime: runtime([sandbox({ state: 'NOTREADY' })]),
+      facts: facts({
+        containers: withImages('a'),
+        failures: new Map([['stopSandbox/s0', failure('FailedKillPod', 100, 2000)]]),
+      }),
+    },
+    ['createSandbox'],
+  ],
+  [
     'exited, back-off: wait',
     {
       runtime: runtime([sandbox()], [exited(a, 1)]),
