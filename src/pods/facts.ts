@@ -23,6 +23,8 @@ export interface PodFacts {
   readonly containers: ReadonlyMap<string, ContainerFacts>;
   /** Containers being stopped, by id. */
   readonly kills: ReadonlyMap<string, KillFacts>;
+  /** The end of the pod has begun: it never returns from there, whatever is observed later (kubelet pod_workers.go). */
+  readonly ending: boolean;
   /** Why the pod must end although the API did not say so. */
   readonly end: PodEnd | undefined;
   /** The last status computed, or the API's at the start. */

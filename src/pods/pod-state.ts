@@ -56,6 +56,10 @@ export class PodState implements PodFacts {
   /** The waiting reason per container that an event was recorded for last. */
   readonly backoffShown = new Map<string, string>();
 
+  get ending(): boolean {
+    return this.starting.signal.aborted;
+  }
+
   constructor(pod: Pod, intent: 'run' | 'delete' | 'gone', now: number) {
     this.identity = identityOf(pod);
     this.pod = pod;

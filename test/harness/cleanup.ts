@@ -147,9 +147,22 @@ export async function destroyRun(name: string): Promise<void> {
     () => {
       for (const socket of sockets) rmSync(socket, { force: true });
     },
+    () => {
+      for (const file of cniResultsOf(name)) rmSync(file, { force: true });
+    },
     () => removeTree(libDir),
     () => removeTree(runDir),
   ]);
+}
+
+/** CNI's memory of a run's sandboxes: `<network>-<sandbox id>-<interface>`, in a folder that libcni does not let us choose. */
+export function cniResultsOf(name: string): string[] {
+  const directory = '/var/lib/cni/results';
+  if (!existsSync(directory)) return [];
+  const own = new RegExp(`^${name}-[0-9a-f]{64}-`);
+  return readdirSync(directory)
+    .filter((file) => own.test(file))
+    .map((file) => `${directory}/${file}`);
 }
 
 /** Removes a folder; refuses when anything is still mounted below it. */

@@ -76,12 +76,21 @@ state = ${quoted(options.state)}
 `;
 }
 
-/** A bridge with hairpin (a pod reaches itself through its Service) and host-local addresses. */
-export function bridgeConflist(options: { bridge: string; subnet: string; ipamDir: string; mtu?: number }): string {
+/**
+ * A bridge with hairpin (a pod reaches itself through its Service) and host-local addresses. `network` names what CNI
+ * remembers of each sandbox, in a folder that all containerds share.
+ */
+export function bridgeConflist(options: {
+  network: string;
+  bridge: string;
+  subnet: string;
+  ipamDir: string;
+  mtu?: number;
+}): string {
   return JSON.stringify(
     {
       cniVersion: '0.4.0',
-      name: 'deckhand-test',
+      name: options.network,
       plugins: [
         {
           type: 'bridge',

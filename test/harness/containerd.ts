@@ -58,7 +58,10 @@ export class Containerd {
     );
     const bridge = options.bridge ?? 'cni0';
     const subnet = options.subnet ?? '10.244.1.0/24';
-    writeFileSync(`${cniConfDir}/10-bridge.conflist`, bridgeConflist({ bridge, subnet, ipamDir: `${libDir}/ipam` }));
+    writeFileSync(
+      `${cniConfDir}/10-bridge.conflist`,
+      bridgeConflist({ network: run.name, bridge, subnet, ipamDir: `${libDir}/ipam` }),
+    );
 
     const containerd = new Containerd(run, netns, [binary, '--config', `${runDir}/containerd.toml`], version);
     await containerd.whenReady();

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { cgroupDirectories, cgroupHierarchies, cgroupTree } from './cgroup-hierarchies.ts';
-import { netnsOf, processesOf } from './cleanup.ts';
+import { cniResultsOf, netnsOf, processesOf } from './cleanup.ts';
 import { listMounts, mountsBelow } from './mounts.ts';
 import { allPids, commandLine, identify, netnsInode } from './process-identity.ts';
 import { tryCommand } from './run-command.ts';
@@ -21,7 +21,9 @@ export async function leaksOf(name: string): Promise<Leak[]> {
     ...netnsOf(name).map((netns): Leak => ({ kind: 'netns', what: netns })),
     ...[runDir, libDir].flatMap(mountsBelow).map((mount): Leak => ({ kind: 'mount', what: mount.mountPoint })),
     ...cgroupDirectories(cgroupRoot).map((path): Leak => ({ kind: 'cgroup', what: path })),
-    ...[runDir, libDir].filter(existsSync).map((path): Leak => ({ kind: 'directory', what: path })),
+    ...[runDir, libDir, ...cniResultsOf(name)]
+      .filter(existsSync)
+      .map((path): Leak => ({ kind: 'directory', what: path })),
   ];
 }
 

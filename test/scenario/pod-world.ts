@@ -202,6 +202,8 @@ export class PodWorld {
   readonly errors: string[] = [];
   /** How often the agent asked the runtime for what. */
   readonly calls = new Map<string, number>();
+  /** How often the agent made up its mind about a pod. */
+  looks = 0;
   /** The call that the agent repeated without end at one moment; it is not answered any more. */
   hot: string | undefined;
   private readonly exits = new Map<string, { readonly atMs: number; readonly code: number }>();
@@ -287,7 +289,10 @@ export class PodWorld {
         admit: (pod) => admitPod(pod, { allowedUnsafeSysctls: [], kernelVersion: '6.12.0' }),
         refreshVolumes: async () => ({}),
         qosOf: qosClassOf,
-        hostIPs: () => ['192.0.2.9'],
+        hostIPs: () => {
+          this.looks++;
+          return ['192.0.2.9'];
+        },
         runtimeName: () => 'containerd',
         metrics: podMetrics,
         clock,

@@ -29,7 +29,7 @@ export function planPod(input: PlanInput): Plan {
 
 function mustEnd(input: PlanInput): boolean {
   const { intent, facts } = input;
-  if (intent !== 'run' || facts.end !== undefined) return true;
+  if (intent !== 'run' || facts.ending || facts.end !== undefined) return true;
   const phase = facts.lastStatus?.phase;
   // A terminal phase is for good: containers that vanished since do not bring the pod back.
   if (phase === 'Succeeded' || phase === 'Failed') return true;

@@ -70,7 +70,8 @@ function planNewSandbox(builder: PlanBuilder): void {
       mayStop: true,
     });
   }
-  if (runtime.containers.some(isAlive)) return;
+  // A container that is being made right now may run before it is known of.
+  if (runtime.containers.some(isAlive) || facts.running.has('start')) return;
   for (const sandbox of runtime.sandboxes) {
     if (!facts.stoppedSandboxes.has(sandbox.id)) builder.push({ do: 'stopSandbox', id: sandbox.id });
   }

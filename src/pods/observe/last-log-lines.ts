@@ -11,11 +11,16 @@ export async function lastLogLines(files: Pick<Files, 'read'>, path: string): Pr
   const raw = await files.read(path, { maxBytes: RAW_BYTES, fromEnd: true }).catch(() => Buffer.alloc(0));
   const lines = raw.toString('utf8').split('\n');
   if (raw.length === RAW_BYTES) lines.shift();
-  const text = lines
-    .slice(-MAX_LINES - 1)
-    .map(textOf)
-    .join('');
-  return Buffer.from(text, 'utf8').subarray(-MAX_BYTES).toString('utf8');
+  if (lines.at(-1) === '') lines.pop();
+  const text = Buffer.from(lines.slice(-MAX_LINES).map(textOf).join(''));
+  return text.subarray(startOfCharacter(text, Math.max(0, text.length - MAX_BYTES))).toString('utf8');
+}
+
+/** The first character that begins at `from` or later: one that is cut in two is left out. */
+function startOfCharacter(text: Buffer, from: number): number {
+  let start = from;
+  while (start < text.length && ((text[start] ?? 0) & 0xc0) === 0x80) start++;
+  return start;
 }
 
 /** `TIME stdout|stderr P|F text`: P lines are pieces, F ends a line (CRI logging format). */

@@ -1,4 +1,4 @@
-import type { Container, ContainerStatus, CriRuntime, Labels, PodSandbox, RuntimeEvent } from '../../host/cri/port.ts';
+import type { ContainerStatus, CriRuntime, Labels, PodSandbox, RuntimeEvent } from '../../host/cri/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { Emitter, type Unsubscribe } from '../../kit/emitter.ts';
 import { hasCode, messageOf } from '../../kit/errors.ts';
@@ -41,9 +41,11 @@ export class RuntimeCache {
   private readonly options: RuntimeCacheOptions;
   private readonly deps: RuntimeCacheDeps;
   private readonly reads = new FreshReads();
-  /** Pods of which the last list could not read something, with the cause. */
-  private unread: ReadonlyMap<string, string> = new Map();
+  /** Pods of which something could not be read, why, and at which mark of the table. */
+  private readonly doubts = new Map<string, { readonly why: string; readonly at: number }>();
   private eventsFlow = false;
+  /** An end that was told in the gap may not have been in the runtime's answers yet: another list follows soon. */
+  private afterGap = false;
   /** Asked for since the last list began. */
   private listWanted = false;
   private endPause: (() => void) | undefined;
@@ -77,7 +79,7 @@ export class RuntimeCache {
 
   /** Why what `get` says of a pod cannot be relied on; undefined when it can. The next list tries again. */
   unreadable(uid: string): string | undefined {
-    return this.unread.get(uid);
+    return this.doubts.get(uid)?.why;
   }
 
   uids(): string[] {
@@ -94,7 +96,11 @@ export class RuntimeCache {
   }
 
   /** Reads one sandbox anew: as it is now or later, never as it was before the call. */
-  refreshSandbox(pod: PodIdentity, id: string): Promise<void> {
+  async refreshSandbox(pod: PodIdentity, id: string): Promise<void> {
+    await this.orDoubt(pod, this.readSandbox(pod, id));
+  }
+
+  private readSandbox(pod: PodIdentity, id: string): Promise<void> {
     return this.reads.read(id, async (valid) => {
       const status = await orGone(this.deps.cri.podSandboxStatus(id));
       if (!valid()) return;
@@ -106,6 +112,28 @@ export class RuntimeCache {
 
   /** Lists one pod anew: for when a call was cut off and what it left behind is not known. */
   async refreshPod(pod: PodIdentity): Promise<void> {
+    await this.orDoubt(pod, this.readPod(pod));
+  }
+
+  /** What cannot be read now is in doubt until a list has seen it; another list is due for that. */
+  private async orDoubt(pod: PodIdentity, read: Promise<void>): Promise<void> {
+    try {
+      await read;
+    } catch (error) {
+      this.doubt(pod.uid, messageOf(error));
+      this.wantList();
+      throw error;
+    }
+  }
+
+  private doubt(uid: string, why: string): void {
+    if (!this.doubts.has(uid)) {
+      this.deps.log.warn({ uid, error: why }, 'the runtime does not tell all about a pod; nothing is done with it now');
+    }
+    this.doubts.set(uid, { why, at: this.table.mark() });
+  }
+
+  private async readPod(pod: PodIdentity): Promise<void> {
     const { cri } = this.deps;
     const filter = { labels: { [label.podUid]: pod.uid } };
     const [sandboxes, containers] = await Promise.all([cri.listPodSandbox(filter), cri.listContainers(filter)]);
@@ -113,14 +141,14 @@ export class RuntimeCache {
     const known = this.table.ids(pod.uid);
     for (const id of [...known.containers, ...known.sandboxes]) if (!seen.has(id)) this.drop(id);
     await Promise.all([
-      ...sandboxes.map((sandbox) => this.refreshSandbox(pod, sandbox.id)),
-      ...containers.map((container) => this.refreshContainer(pod, container.podSandboxId, container.id)),
+      ...sandboxes.map((sandbox) => this.readSandbox(pod, sandbox.id)),
+      ...containers.map((container) => this.readContainer(pod, container.podSandboxId, container.id)),
     ]);
   }
 
   /** Reads one container anew: as it is now or later, never as it was before the call. */
-  refreshContainer(pod: PodIdentity, sandboxId: string, id: string): Promise<void> {
-    return this.reads.read(id, (valid) => this.readContainer(pod, sandboxId, id, valid));
+  async refreshContainer(pod: PodIdentity, sandboxId: string, id: string): Promise<void> {
+    await this.orDoubt(pod, this.readContainer(pod, sandboxId, id));
   }
 
   /** Takes out what was removed; an answer about it that is still under way does not bring it back. */
@@ -130,7 +158,11 @@ export class RuntimeCache {
     if (uid !== undefined) this.emitter.emit(uid);
   }
 
-  private async readContainer(pod: PodIdentity, sandboxId: string, id: string, valid: () => boolean): Promise<void> {
+  private readContainer(pod: PodIdentity, sandboxId: string, id: string): Promise<void> {
+    return this.reads.read(id, (valid) => this.takeContainer(pod, sandboxId, id, valid));
+  }
+
+  private async takeContainer(pod: PodIdentity, sandboxId: string, id: string, valid: () => boolean): Promise<void> {
     const status = await orGone(this.deps.cri.containerStatus(id));
     if (!valid()) return;
     if (status === undefined) {
@@ -161,6 +193,7 @@ export class RuntimeCache {
         },
         onGap: () => {
           this.eventsFlow = true;
+          this.afterGap = true;
           this.wantList();
         },
       },
@@ -232,7 +265,8 @@ export class RuntimeCache {
         if (!failing) log.warn({ error: messageOf(error) }, 'cannot list what the container runtime runs; retrying');
         failing = true;
       }
-      const flows = this.eventsFlow && !failing && this.unread.size === 0;
+      const flows = this.eventsFlow && !failing && !this.afterGap && this.doubts.size === 0;
+      if (!this.listWanted) this.afterGap = false;
       await this.pause(flows ? this.options.relistWithEventsMs : this.options.relistMs, clock, signal);
     }
   }
@@ -280,23 +314,20 @@ export class RuntimeCache {
       seen.add(container.id);
       const record = this.table.container(container.id);
       if (record?.state !== container.state || record.provisional) {
-        work.push({ uid: pod.uid, read: () => this.detailContainer(pod, container) });
+        work.push({ uid: pod.uid, read: () => this.readContainer(pod, container.podSandboxId, container.id) });
       }
     }
     this.forgetUnseen(seen, mark);
-    this.tellUnread(await inBatches(work, DETAIL_CONCURRENCY, DETAIL_PATIENCE_MS, clock));
+    const unread = await inBatches(work, DETAIL_CONCURRENCY, DETAIL_PATIENCE_MS, clock);
+    // A status that cannot be read concerns its pod only.
+    for (const [uid, why] of unread) this.doubt(uid, why);
+    for (const [uid, { at }] of this.doubts) {
+      if (at > mark || unread.has(uid)) continue;
+      this.doubts.delete(uid);
+      this.emitter.emit(uid);
+    }
     this.lastListAt = clock.monotonic();
     this.listed.done();
-  }
-
-  /** A status that cannot be read concerns its pod only. */
-  private tellUnread(unread: ReadonlyMap<string, string>): void {
-    const before = this.unread;
-    this.unread = unread;
-    for (const [uid, error] of unread) {
-      if (!before.has(uid)) this.deps.log.warn({ uid, error }, 'the runtime does not tell all about a pod; it waits');
-    }
-    for (const uid of before.keys()) if (!unread.has(uid)) this.emitter.emit(uid);
   }
 
   private forgetUnseen(seen: ReadonlySet<string>, mark: number): void {
@@ -310,11 +341,7 @@ export class RuntimeCache {
 
   private async detailSandbox(pod: PodIdentity, sandbox: PodSandbox, mark: number): Promise<void> {
     if (this.table.touchedSince(pod.uid, mark) && this.table.sandbox(sandbox.id) !== undefined) return;
-    await this.refreshSandbox(pod, sandbox.id);
-  }
-
-  private async detailContainer(pod: PodIdentity, container: Container): Promise<void> {
-    await this.refreshContainer(pod, container.podSandboxId, container.id);
+    await this.readSandbox(pod, sandbox.id);
   }
 }
 

@@ -14,6 +14,8 @@ export interface ContainerStatusInput {
   readonly ready: boolean;
   /** Its postStart hook is under way. */
   readonly starting: boolean;
+  /** Longer termination messages are cut: those of all containers share the pod's 12 KiB. */
+  readonly messageBytes: number;
   /** "containerd", from the runtime's version. */
   readonly runtimeName: string;
   /** This container's entry in the last status. */
@@ -37,7 +39,7 @@ const LOST: ContainerStateTerminated = {
 export function containerStatus(input: ContainerStatusInput): ContainerStatus {
   const { container, records, previous, runtimeName, kind } = input;
   const record = records[0];
-  if (record === undefined) return withoutRecord(input);
+  if (record === undefined || isOlder(record, previous)) return withoutRecord(input);
   const { state, lastState } = states(input, record);
   const running = state.running !== undefined;
   const status: ContainerStatus = {
@@ -45,8 +47,7 @@ export function containerStatus(input: ContainerStatusInput): ContainerStatus {
     state,
     lastState: lastState ?? lastStateOf(input, record),
     ready: kind === 'init' ? state.terminated?.exitCode === 0 : running && input.ready,
-    // A container that was made and removed before it ran has been counted all the same.
-    restartCount: Math.max(record.restartCount, previous?.restartCount ?? 0),
+    restartCount: record.restartCount,
     image: record.image !== '' ? record.image : (container.image ?? ''),
     imageID: record.imageRef,
     containerID: `${runtimeName}://${record.id}`,
@@ -72,15 +73,21 @@ export function containerStatus(input: ContainerStatusInput): ContainerStatus {
   return status;
 }
 
+/** The status has told of a later container, which someone has removed since: it does not go back in time. */
+function isOlder(record: ContainerRecord, previous: ContainerStatus | undefined): boolean {
+  return record.state !== 'RUNNING' && previous !== undefined && record.restartCount < previous.restartCount;
+}
+
 function states(
-  { waiting, starting, terminal, runtimeName }: ContainerStatusInput,
+  input: ContainerStatusInput,
   record: ContainerRecord,
 ): { state: ContainerState; lastState: ContainerState | undefined } {
+  const { waiting, starting, terminal } = input;
   if (record.state === 'RUNNING' && !starting) {
     return { state: { running: { startedAt: rfc3339(record.startedAt) } }, lastState: undefined };
   }
   if (record.state === 'EXITED') {
-    const terminated: ContainerState = { terminated: terminatedState(record, runtimeName) };
+    const terminated: ContainerState = { terminated: terminatedState(record, input) };
     if (terminal || NOT_YET.has(waiting.reason)) return { state: terminated, lastState: undefined };
     return { state: { waiting }, lastState: terminated };
   }
@@ -88,7 +95,10 @@ function states(
   return { state: { waiting }, lastState: undefined };
 }
 
-function terminatedState(record: ContainerRecord, runtimeName: string): ContainerStateTerminated {
+function terminatedState(
+  record: ContainerRecord,
+  { runtimeName, messageBytes }: Pick<ContainerStatusInput, 'runtimeName' | 'messageBytes'>,
+): ContainerStateTerminated {
   const state: ContainerStateTerminated = {
     exitCode: record.exitCode,
     reason: record.reason !== '' ? record.reason : record.exitCode === 0 ? 'Completed' : 'Error',
@@ -96,17 +106,24 @@ function terminatedState(record: ContainerRecord, runtimeName: string): Containe
     finishedAt: rfc3339(record.finishedAt),
     containerID: `${runtimeName}://${record.id}`,
   };
-  if (record.message !== '') state.message = record.message;
+  if (record.message !== '') state.message = firstBytes(record.message, messageBytes);
   return state;
 }
 
+/** As much of a text as fits into so many bytes, without half a character at its end. */
+function firstBytes(text: string, bytes: number): string {
+  const data = Buffer.from(text);
+  if (data.length <= bytes) return text;
+  let end = bytes;
+  while (end > 0 && ((data[end] ?? 0) & 0xc0) === 0x80) end--;
+  return data.subarray(0, end).toString();
+}
+
 /** The end of the run before: from the runtime where it still has that container, else what the status said. */
-function lastStateOf(
-  { records, previous, runtimeName }: ContainerStatusInput,
-  record: ContainerRecord,
-): ContainerState {
+function lastStateOf(input: ContainerStatusInput, record: ContainerRecord): ContainerState {
+  const { records, previous, runtimeName } = input;
   const before = records[1];
-  if (before?.state === 'EXITED') return { terminated: terminatedState(before, runtimeName) };
+  if (before?.state === 'EXITED') return { terminated: terminatedState(before, input) };
   if (previous === undefined || record.restartCount === 0) return {};
   if (previous.containerID === `${runtimeName}://${record.id}`) return previous.lastState ?? {};
   return previous.state?.terminated === undefined
@@ -114,7 +131,7 @@ function lastStateOf(
     : { terminated: previous.state.terminated };
 }
 
-/** The runtime has no such container: not made yet, removed after its end, or lost. */
+/** The runtime has no such container (any more): not made yet, removed after its end, or lost. */
 function withoutRecord(input: ContainerStatusInput): ContainerStatus {
   const { container, previous, waiting, terminal, initialized, kind } = input;
   const status: ContainerStatus = {

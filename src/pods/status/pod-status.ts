@@ -8,6 +8,9 @@ import { conditionsOf } from './conditions.ts';
 import { containerStatus } from './container-status.ts';
 import { phaseOf } from './phase.ts';
 
+/** What the termination messages of all containers of a pod may take (kubelet status_manager.go normalizeStatus). */
+const POD_MESSAGE_BYTES = 12 * 1024;
+
 export interface PodStatusInput {
   readonly input: PlanInput;
   readonly plan: Plan;
@@ -24,10 +27,11 @@ export function podStatus({ input, plan, hostIPs, qosClass, runtimeName }: PodSt
   const terminal = plan.mode === 'terminated' || (plan.mode === 'terminating' && quiet && !facts.running.has('start'));
   const kinds = containersOf(pod);
   const initialized = everInitialized(input, last);
+  const messageBytes = Math.floor(POD_MESSAGE_BYTES / kinds.length);
   const of = (...wanted: readonly ContainerKind[]): ContainerStatus[] =>
     kinds
       .filter((entry) => wanted.includes(entry.kind))
-      .map((entry) => statusOf(input, plan, entry, { runtimeName, terminal, initialized, last }));
+      .map((entry) => statusOf(input, plan, entry, { runtimeName, terminal, initialized, last, messageBytes }));
   const statuses = { init: of('init', 'sidecar'), app: of('app') };
   const sticky = last.phase === 'Succeeded' || last.phase === 'Failed' ? last.phase : undefined;
   const end = facts.end !== undefined && terminal ? facts.end : undefined;
@@ -90,9 +94,9 @@ function statusOf(
   input: PlanInput,
   plan: Plan,
   { kind, container }: KindedContainer,
-  shared: { runtimeName: string; terminal: boolean; initialized: boolean; last: PodStatus },
+  shared: { runtimeName: string; terminal: boolean; initialized: boolean; last: PodStatus; messageBytes: number },
 ): ContainerStatus {
-  const { last, runtimeName, terminal, initialized } = shared;
+  const { last, runtimeName, terminal, initialized, messageBytes } = shared;
   const records = input.runtime.containers.filter((record) => record.name === container.name);
   const record = records[0];
   const previous = [
@@ -111,6 +115,7 @@ function statusOf(
     ready: started && (container.readinessProbe === undefined || readiness === 'success'),
     starting: record !== undefined && input.facts.containers.get(container.name)?.postStarting === record.id,
     runtimeName,
+    messageBytes,
     previous,
     terminal,
     initialized,

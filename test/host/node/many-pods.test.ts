@@ -4,7 +4,7 @@ import type { Pod } from '../../../src/model/pod.ts';
 import { resources } from '../../../src/model/resource.ts';
 import type { EndpointSlice, Service } from '../../../src/model/service.ts';
 import { cgroupDirectories } from '../../harness/cgroup-hierarchies.ts';
-import { processesOf } from '../../harness/cleanup.ts';
+import { cniResultsOf, processesOf } from '../../harness/cleanup.ts';
 import { type HarnessNode, startNode } from '../../harness/harness-node.ts';
 import { ApiFailure } from '../../harness/kube-client.ts';
 import { leaksOf } from '../../harness/leak-check.ts';
@@ -78,7 +78,8 @@ describe(`${COUNT} pods at once`, () => {
       memory: below(`${libDir}/kubelet/plugins/deckhand.io~memory`),
       logs: below(`${libDir}/logs`),
       // lock and last_reserved_ip stay for good.
-      addresses: below(`${libDir}/ipam/deckhand-test`).filter((name) => /^\d/.test(name)),
+      addresses: below(`${libDir}/ipam/${NAME}`).filter((name) => /^\d/.test(name)),
+      cniResults: cniResultsOf(NAME).sort(),
       containers: await ctr('containers', 'list', '--quiet'),
       tasks: await ctr('tasks', 'list', '--quiet'),
       snapshots: (await ctr('snapshots', 'list')).filter((line) => /Active/.test(line)),

@@ -39,7 +39,7 @@ describe('the life of pods on real containerd', () => {
     await pods.create(
       podOf('init-order', sh(`cat /work/steps; ${STAY}`, mount), {
         initContainers: [
-          sh('sleep 1; echo one >> /work/steps', { name: 'one', ...mount }),
+          sh('sleep 5; echo one >> /work/steps', { name: 'one', ...mount }),
           sh('echo two >> /work/steps', { name: 'two', ...mount }),
         ],
         volumes: [{ name: 'work', emptyDir: {} }],
@@ -153,11 +153,11 @@ describe('the life of pods on real containerd', () => {
     );
     const gaps = starts.slice(1).map((time, index) => time - (starts[index] ?? 0));
     console.log(`crash loop: starts apart by ${gaps.map((gap) => gap.toFixed(2)).join(', ')} s`);
-    expect(gaps[0]).toBeLessThan(5);
+    expect(gaps[0]).toBeLessThan(9);
     expect(gaps[1]).toBeGreaterThan(9.5);
-    expect(gaps[1]).toBeLessThan(15);
+    expect(gaps[1]).toBeLessThan(18);
     expect(gaps[2]).toBeGreaterThan(19.5);
-    expect(gaps[2]).toBeLessThan(26);
+    expect(gaps[2]).toBeLessThan(35);
     expect((await pods.events('crash-loop')).some((event) => event.reason === 'BackOff')).toBe(true);
   });
 
@@ -215,11 +215,14 @@ describe('the life of pods on real containerd', () => {
     );
     const messageOf = (pod: Parameters<typeof containerStatus>[0], name: string) =>
       containerStatus(pod, name)?.state?.terminated?.message;
-    expect(messageOf(await pods.phase('message-file', 'Failed'), 'main')).toBe('it is done');
-    const log = await pods.phase('message-log', 'Failed');
-    expect(messageOf(log, 'main')).toContain('the reason');
-    expect(messageOf(log, 'good')).toBeUndefined();
+    // An end may be told before its message has been read.
+    const until = (name: string, container: string, text: string) =>
+      pods.until(name, `say "${text}"`, (pod) => messageOf(pod, container)?.includes(text) && pod);
+    expect(messageOf(await until('message-file', 'main', 'it is done'), 'main')).toBe('it is done');
+    await until('message-log', 'main', 'the reason');
+    const log = await until('message-log', 'path', 'mine');
     expect(messageOf(log, 'path')).toBe('mine');
+    expect(messageOf(await pods.phase('message-log', 'Failed'), 'good')).toBeUndefined();
   });
 
   it.concurrent('says OOMKilled of a container over its memory limit', async () => {
@@ -267,7 +270,7 @@ describe('the life of pods on real containerd', () => {
     const ms = performance.now() - since;
     expect(readFileSync(`${hostDir}/log`, 'utf8')).toBe('pre-stop\nterm\n');
     expect(ms).toBeGreaterThan(1_000);
-    expect(ms).toBeLessThan(15_000);
+    expect(ms).toBeLessThan(20_000);
   });
 
   it.concurrent('kills what ignores SIGTERM when the grace period is over', async () => {
@@ -283,7 +286,7 @@ describe('the life of pods on real containerd', () => {
     await pods.gone('stubborn');
     const ms = performance.now() - since;
     expect(ms).toBeGreaterThan(2_500);
-    expect(ms).toBeLessThan(12_000);
+    expect(ms).toBeLessThan(30_000);
   });
 
   it.concurrent('a preStop that hangs ends with the grace period', async () => {
@@ -298,7 +301,7 @@ describe('the life of pods on real containerd', () => {
     const since = performance.now();
     await pods.delete('pre-stop-hangs');
     await pods.gone('pre-stop-hangs');
-    expect(performance.now() - since).toBeLessThan(15_000);
+    expect(performance.now() - since).toBeLessThan(30_000);
   });
 
   it.concurrent('a forced deletion frees the name at once, and still ends the processes', async () => {
@@ -408,8 +411,10 @@ describe('the life of pods on real containerd', () => {
         { hostNetwork: true },
       ),
     );
-    await waitFor('a NOT_SERVING answer', async () =>
-      (await pods.events('ready-grpc')).some(({ message }) => message?.includes('NOT_SERVING')),
+    await waitFor(
+      'a NOT_SERVING answer',
+      async () => (await pods.events('ready-grpc')).some(({ message }) => message?.includes('NOT_SERVING')),
+      { timeoutMs: 90_000 },
     );
     expect(isReady(await pods.get('ready-grpc'))).toBe(false);
     writeFileSync(answer, 'SERVING');
@@ -538,8 +543,10 @@ describe('the life of pods on real containerd', () => {
       return ended?.reason === 'StartError' && { ended, found };
     });
     expect(status.ended.exitCode).toBe(128);
-    const waiting = await pods.until('wrong-command', 'wait', (pod) => containerStatus(pod, 'main')?.state?.waiting);
-    expect(['RunContainerError', 'CrashLoopBackOff']).toContain(waiting.reason);
+    await pods.until('wrong-command', 'say so while it waits', (pod) => {
+      const waiting = containerStatus(pod, 'main')?.state?.waiting;
+      return waiting?.reason === 'RunContainerError' || waiting?.reason === 'CrashLoopBackOff';
+    });
     expect((await pods.untilEvent('wrong-command', 'Failed')).message).toContain('/no/such/program');
     await pods.until('wrong-command', 'count its restarts', (pod) => restartCount(pod) >= 1);
   });
@@ -564,7 +571,7 @@ describe('the life of pods on real containerd', () => {
     const before = await pods.ready('sandbox-stays');
     const [sandbox = ''] = await pods.sandboxIds(before);
     // What CNI remembers of the sandbox, cut short as by a containerd that was killed while it wrote.
-    const remembered = `/var/lib/cni/results/deckhand-test-${sandbox}-eth0`;
+    const remembered = `/var/lib/cni/results/${NAME}-${sandbox}-eth0`;
     expect(readFileSync(remembered, 'utf8')).toContain(sandbox);
     writeFileSync(remembered, '');
     process.kill(await pods.taskPid(sandbox), 'SIGKILL');

@@ -81,6 +81,7 @@ export function facts(more: Partial<PodFacts> = {}): PodFacts {
     failures: new Map(),
     containers: new Map(),
     kills: new Map(),
+    ending: false,
     end: undefined,
     lastStatus: undefined,
     finalized: false,

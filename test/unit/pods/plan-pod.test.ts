@@ -409,6 +409,115 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     ['endPod'],
   ],
   [
+    'an init container under way is not stopped for a new definition',
+    {
+      pod: pod({ initContainers: [container('i1', { image: 'i1:2' })] }),
+      runtime: runtime([sandbox()], [record(init1)]),
+    },
+    [],
+  ],
+  [
+    'stopped for a new definition, Never: started again all the same',
+    {
+      pod: pod({ containers: [container('a', { image: 'a:2' })], restartPolicy: 'Never' }),
+      runtime: runtime([sandbox()], [exited(a, 143)]),
+      facts: facts({ containers: withImages('a'), kills: new Map([['a-0', kill(10_000, 30_000)]]) }),
+    },
+    ['startContainer a'],
+  ],
+  [
+    'ended by itself before its definition changed, Never: the pod has ended',
+    {
+      pod: pod({ containers: [container('a', { image: 'a:2' })], restartPolicy: 'Never' }),
+      runtime: runtime([sandbox()], [exited(a, 0)]),
+    },
+    ['stopSandbox s0', 'unmountVolumes'],
+  ],
+  [
+    'an end that has begun goes on although its cause is not to be seen any more',
+    { runtime: runtime([sandbox()]), facts: facts({ ending: true }) },
+    ['stopSandbox s0', 'unmountVolumes'],
+  ],
+  [
+    'made with an old image and never started: made anew',
+    {
+      pod: pod({ containers: [container('a', { image: 'a:2' })] }),
+      runtime: runtime([sandbox()], [record(a, { state: 'CREATED' })]),
+    },
+    ['removeContainer a-0', 'startContainer a'],
+  ],
+  [
+    'sandbox died while a container was being made in it: wait for that',
+    {
+      runtime: runtime([sandbox({ state: 'NOTREADY' })]),
+      facts: facts({ running: new Set(['start']), containers: withImages('a') }),
+    },
+    [],
+  ],
+  [
+    'sandboxes that came to nothing do not pile up',
+    {
+      runtime: runtime([
+        sandbox({ id: 's2', attempt: 2, state: 'NOTREADY' }),
+        sandbox({ id: 's1', attempt: 1, state: 'NOTREADY' }),
+      ]),
+      facts: facts({ stoppedSandboxes: new Set(['s1', 's2']), containers: withImages('a') }),
+    },
+    ['removeSandbox s1', 'createSandbox'],
+  ],
+  [
+    'two ready sandboxes: the container of the older one goes before it is started in the newer',
+    {
+      runtime: runtime([sandbox({ id: 's1', attempt: 1 }), sandbox()], [record(a)]),
+      facts: facts({ containers: withImages('a') }),
+    },
+    ['beginKill a'],
+  ],
+  [
+    'an init container whose record was removed is not run again when the next one has been made',
+    {
+      pod: pod({ initContainers: [init1, init2] }),
+      runtime: runtime([sandbox()], [exited(init2, 0)]),
+      facts: facts({ containers: withImages('a') }),
+    },
+    ['startContainer a'],
+  ],
+  [
+    'an ephemeral container that was made but never started is started',
+    {
+      pod: pod({ ephemeralContainers: [container('debug')] }),
+      runtime: runtime([sandbox()], [record(a), record(container('debug'), { state: 'CREATED' })]),
+    },
+    ['startContainer debug'],
+  ],
+  [
+    'a failure from before the clock was set back does not hold',
+    {
+      facts: facts({ failures: new Map([['createSandbox', failure('FailedCreatePodSandBox', -3_600_000, 500)]]) }),
+    },
+    ['ensureImage a', 'createSandbox'],
+  ],
+  [
+    'an exit from before the clock was set back does not hold',
+    {
+      runtime: runtime([sandbox()], [exited(a, 1, { finishedAt: NOW + 3_600_000 })]),
+      facts: facts({
+        containers: new Map([
+          ['a', { imageRef: 'x', postStarting: undefined, crash: { failedAt: NOW + 3_590_000, delayMs: 300_000 } }],
+        ]),
+      }),
+    },
+    ['startContainer a'],
+  ],
+  [
+    'a kill begun before the clock was set back has no more than its grace',
+    {
+      runtime: runtime([sandbox()], [record(a)]),
+      facts: facts({ kills: new Map([['a-0', kill(-3_600_000, 30_000)]]) }),
+    },
+    ['stopContainer a 30s'],
+  ],
+  [
     'only the newest dead one is kept',
     {
       runtime: runtime(
@@ -468,6 +577,56 @@ describe('planPod', () => {
         }),
       ).waiting.get('a')?.reason;
     expect([at(100), at(5000)]).toEqual(['ErrImagePull', 'ImagePullBackOff']);
+  });
+
+  it('a pull that backs off is not looked at again before it is due', () => {
+    const at = (agoMs: number): number | undefined =>
+      planPod(
+        input({
+          runtime: runtime([sandbox()]),
+          facts: facts({ failures: new Map([['image/a', failure('ErrImagePull', agoMs, 300_000)]]) }),
+        }),
+      ).againAt;
+    expect([at(100), at(5000)]).toEqual([NOW + 900, NOW + 295_000]);
+  });
+
+  it('back-off is over after ten minutes, also where its maximum is short', () => {
+    const steps = (ranMs: number): string[] => {
+      const crash = { failedAt: NOW - 1000 - ranMs, delayMs: 20_000 };
+      const known = new Map([['a', { imageRef: 'x', postStarting: undefined, crash }]]);
+      return sentences(
+        planPod(input({ runtime: runtime([sandbox()], [exited(a, 1)]), facts: facts({ containers: known }) })),
+      );
+    };
+    expect([steps(60_000), steps(601_000)]).toEqual([[], ['startContainer a']]);
+  });
+
+  it.each([
+    ['Always', 'Container a failed liveness probe, will be restarted'],
+    ['Never', 'Container a failed liveness probe'],
+  ] as const)('%s: says what comes after the kill', (restartPolicy, message) => {
+    const plan = planPod(
+      input({
+        pod: pod({ containers: [container('a', { livenessProbe: {} })], restartPolicy }),
+        runtime: runtime([sandbox()], [record(a)]),
+        probe: (_id, kind) => (kind === 'liveness' ? 'failure' : undefined),
+      }),
+    );
+    expect(plan.steps).toContainEqual(expect.objectContaining({ do: 'beginKill', message }));
+  });
+
+  it.each([
+    ['nothing was said of it', undefined, 0],
+    ['it was seen running', { state: { running: {} }, restartCount: 4 }, 5],
+    ['it was backing off', { state: { waiting: {} }, lastState: { terminated: { exitCode: 1 } }, restartCount: 4 }, 5],
+    ['it had never run', { state: { waiting: {} }, lastState: {}, restartCount: 0 }, 0],
+  ])('a container that someone removed counts on: %s', (_name, said, restartCount) => {
+    const entry = { name: 'a', ready: false, image: '', imageID: '', restartCount: 0, ...said };
+    const lastStatus = said === undefined ? undefined : { containerStatuses: [entry] };
+    const plan = planPod(
+      input({ runtime: runtime([sandbox()]), facts: facts({ containers: withImages('a'), lastStatus }) }),
+    );
+    expect(plan.steps).toContainEqual(expect.objectContaining({ do: 'startContainer', restartCount }));
   });
 
   it('restarts count on from the newest container, also across sandboxes', () => {

@@ -183,6 +183,63 @@ describe('podStatus', () => {
     });
   });
 
+  it('a container that has ended names itself', () => {
+    const status = statusOf({
+      pod: pod({ restartPolicy: 'Never' }),
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], [exited(a, 0)]),
+    });
+    expect(status.containerStatuses?.[0]?.state?.terminated?.containerID).toBe('containerd://a-0');
+  });
+
+  it('an earlier run that is left after someone removed a later one does not come back', () => {
+    const before = statusOf({ runtime: runtime([sandbox()], [exited(a, 1, { restartCount: 2 })]) });
+    const status = statusOf({
+      runtime: runtime([sandbox()], [exited(a, 0, { restartCount: 1 })]),
+      facts: facts({ lastStatus: before }),
+    });
+    expect(status.containerStatuses?.[0]).toMatchObject({
+      restartCount: 2,
+      lastState: { terminated: { exitCode: 1 } },
+    });
+  });
+
+  it('no terminal phase while a container stopped for a new definition is about to be started', () => {
+    const changed = pod({ containers: [container('a', { image: 'a:2' })], restartPolicy: 'Never' });
+    const status = statusOf({
+      pod: changed,
+      runtime: runtime([sandbox()], [exited(a, 143)]),
+      facts: facts({
+        kills: new Map([['a-0', { since: NOW - 5, deadline: NOW + 5, preStopDone: true, stopSentFor: undefined }]]),
+        lastStatus: { phase: 'Running' },
+      }),
+    });
+    expect(status.phase).toBe('Running');
+  });
+
+  it.each([
+    ['is running again', [record(init, { restartCount: 1 })], 'Pending'],
+    ['is done', [exited(init, 0, { restartCount: 1 })], 'Running'],
+  ] as const)('in a new sandbox whose init container %s', (_name, records, phase) => {
+    const status = statusOf({
+      pod: pod({ initContainers: [init] }),
+      runtime: runtime([sandbox({ attempt: 1 })], [...records, exited(a, 137)]),
+    });
+    expect(status.phase).toBe(phase);
+  });
+
+  it('termination messages of all containers share 12 KiB', () => {
+    const message = 'ü'.repeat(6000);
+    const of = pod({ containers: [a, b], restartPolicy: 'Never' });
+    const status = statusOf({
+      pod: of,
+      runtime: runtime([sandbox()], [exited(a, 1, { message }), exited(b, 1, { message: 'short' })]),
+    });
+    const [first, second] = (status.containerStatuses ?? []).map(({ state }) => state?.terminated?.message);
+    expect(Buffer.byteLength(first ?? '')).toBe(6144);
+    expect(message.startsWith(first ?? '-')).toBe(true);
+    expect(second).toBe('short');
+  });
+
   it('transition times move only with the status', () => {
     const old = '2025-12-31T00:00:00Z';
     const before: PodStatus = { conditions: [{ type: 'Ready', status: 'True', lastTransitionTime: old }] };
