@@ -155,13 +155,24 @@ export async function destroyRun(name: string): Promise<void> {
   ]);
 }
 
-/** CNI's memory of a run's sandboxes: `<network>-<sandbox id>-<interface>`, in a folder that libcni does not let us choose. */
+/**
+ * CNI's memory of a run's sandboxes: `<network>-<sandbox id>-<interface>`, in a folder that libcni does not let us
+ * choose. Every containerd has the network "cni-loopback"; there the file's text names the run's folder.
+ */
 export function cniResultsOf(name: string): string[] {
   const directory = '/var/lib/cni/results';
   if (!existsSync(directory)) return [];
   const own = new RegExp(`^${name}-[0-9a-f]{64}-`);
+  const isOfRun = (path: string): boolean => {
+    try {
+      return readFileSync(path, 'utf8').includes(`"${pathsOf(name).runDir}/`);
+    } catch {
+      // Another run's, which has just taken it away.
+      return false;
+    }
+  };
   return readdirSync(directory)
-    .filter((file) => own.test(file))
+    .filter((file) => own.test(file) || (file.startsWith('cni-loopback-') && isOfRun(`${directory}/${file}`)))
     .map((file) => `${directory}/${file}`);
 }
 

@@ -72,6 +72,8 @@ describe.skipIf(missing !== undefined)(
           const kept = before.containers.filter((one) => !removals.some((other) => other.name === one.name));
           const named = [...patch.containers, ...kept].map((one) => one.name);
           const order = [...new Set(named)].map((one) => ({ name: one }));
+          // kubectl fails to put the items of no list at all into an order ("no elements in any of the given slices").
+          fc.pre(!patch.order || named.length + removals.length > 0);
           const spec = {
             containers: [...patch.containers, ...removals],
             ...(patch.order ? { '$setElementOrder/containers': order } : {}),
