@@ -10,6 +10,34 @@ export interface Config {
   readonly podLogsDir: string;
   /** An API server to join; undefined: the embedded API runs. */
   readonly kubeconfig: string | undefined;
+  /** The identity that Services and EndpointSlices are read with; undefined: kubeconfig's. */
+  readonly proxyKubeconfig: string | undefined;
+  /** How to get a first client certificate while kubeconfig does not exist: kubelet's --bootstrap-kubeconfig. */
+  readonly bootstrapKubeconfig: string | undefined;
+  readonly certificates: {
+    /** kubelet-client-current.pem, kubelet-server-current.pem and their predecessors: kubelet's --cert-dir. */
+    readonly directory: string;
+    /** Renew the client certificate by CSR. */
+    readonly rotateClient: boolean;
+    /** Get the serving certificate by CSR instead of signing one ourselves. */
+    readonly serverBootstrap: boolean;
+    readonly tlsCertFile: string | undefined;
+    readonly tlsPrivateKeyFile: string | undefined;
+    /** Who may call the node's HTTPS API by certificate. */
+    readonly clientCAFile: string | undefined;
+  };
+  readonly staticPods: {
+    /** A file or a folder. */
+    readonly path: string | undefined;
+    readonly url: string | undefined;
+    readonly urlHeader: Readonly<Record<string, readonly string[]>>;
+    readonly fileCheckMs: number;
+    readonly httpCheckMs: number;
+  };
+  /** Keeps the last known pods on disk, encrypted, so that a reboot without the API starts them. */
+  readonly checkpoint: { readonly enabled: boolean };
+  /** Gates by name, as given; unknown ones were refused or warned about. */
+  readonly featureGates: Readonly<Record<string, boolean>>;
   readonly embeddedAPI: {
     readonly dataDir: string;
     /** 0: any free one. */
@@ -50,6 +78,9 @@ export interface Config {
     /** 0: no limit. */
     readonly pullQPS: number;
     readonly pullBurst: number;
+    /** Exec plugins for pull credentials: the CredentialProviderConfig file or folder, and where the plugins are. */
+    readonly credentialProviderConfig: string | undefined;
+    readonly credentialProviderBinDir: string | undefined;
   };
   readonly cgroups: {
     readonly root: string;

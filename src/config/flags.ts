@@ -32,6 +32,25 @@ const deckhand = (name: string, path: string, as: Flag['as'], value: string, hel
 /** All flags of `deckhand run` and `deckhand config check` besides --config. */
 export const flags: readonly Flag[] = [
   deckhand('kubeconfig', 'kubeconfig', 'text', 'FILE', 'API server to join; without it the embedded API runs'),
+  deckhand('bootstrap-kubeconfig', 'bootstrapKubeconfig', 'text', 'FILE', 'makes the kubeconfig by TLS bootstrap'),
+  deckhand('proxy-kubeconfig', 'proxyKubeconfig', 'text', 'FILE', 'another identity for Services'),
+  deckhand('cert-dir', 'certDir', 'text', 'DIR', 'certificates of the node (ROOT-DIR/pki)'),
+  deckhand(
+    'image-credential-provider-config',
+    'imageCredentialProviderConfig',
+    'text',
+    'FILE',
+    'pull credential plugins',
+  ),
+  deckhand(
+    'image-credential-provider-bin-dir',
+    'imageCredentialProviderBinDir',
+    'text',
+    'DIR',
+    'where those plugins are',
+  ),
+  kubelet('pod-manifest-path', 'staticPodPath', 'text', 'PATH', 'file or folder of static pods'),
+  kubelet('manifest-url', 'staticPodURL', 'text', 'URL', 'where more static pods are served'),
   deckhand('manifests', 'embeddedAPI.manifests', 'text', 'DIR', 'apply the YAML of a folder and follow its changes'),
   deckhand('data-dir', 'embeddedAPI.dataDir', 'text', 'DIR', 'state of the embedded API (/var/lib/deckhand)'),
   deckhand('api-port', 'embeddedAPI.port', 'integer', 'PORT', 'port of the embedded API on loopback (6443)'),
