@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
-import { Command, CommanderError } from 'commander';
-import { addConfigOptions, configSources } from './commands/flag-options.ts';
+import { Command, CommanderError, Option } from 'commander';
+import type { ConfigCheckOptions } from './commands/config-check.ts';
+import { addConfigOptions } from './commands/flag-options.ts';
 import { version } from './commands/version.ts';
 import { CodedError, messageOf } from './kit/errors.ts';
 
@@ -17,17 +18,19 @@ function program(end: (code: number) => void): Command {
 
   addConfigOptions(
     deckhand.command('run').description('run the node, with its own API unless --kubeconfig is given'),
-  ).action(async (options: Record<string, unknown>) => {
+  ).action(async (_options: unknown, command: Command) => {
     const { run } = await import('./commands/run.ts');
-    end(await run(configSources(options)));
+    end(await run(command.args));
   });
 
   const config = deckhand.command('config').description('work with configuration');
-  addConfigOptions(config.command('check').description('say what is wrong with configuration files and flags'))
-    .option('--print', 'print the whole configuration with its defaults, as JSON')
-    .action(async (options: Record<string, unknown>) => {
+  addConfigOptions(
+    config.command('check').description('say what is wrong with configuration, and print what is in force'),
+  )
+    .addOption(new Option('-o, --output <FORMAT>', 'how to print it').choices(['yaml', 'json']).default('yaml'))
+    .action(async (options: ConfigCheckOptions, command: Command) => {
       const { configCheck } = await import('./commands/config-check.ts');
-      end(await configCheck(configSources(options), options['print'] === true));
+      end(await configCheck(command.args, options));
     });
 
   const manifests = deckhand.command('manifests').description('work with folders of manifests');

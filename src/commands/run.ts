@@ -1,4 +1,6 @@
-import { type ConfigSources, loadConfig } from '../config/load-config.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load-config.ts';
+import { parseArguments } from '../config/parse-arguments.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';
 import { createLogger } from '../kit/pino-logger.ts';
 import { version } from './version.ts';
@@ -9,16 +11,8 @@ const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
  * `deckhand run`: starts the daemon and keeps it until SIGTERM or SIGINT; a second signal ends it at once. Containers go
  * on running either way. Resolves with the exit code: 0 after a signal, 1 when it could not start or a part of it failed.
  */
-export async function run(sources: ConfigSources): Promise<number> {
-  const { config, warnings } = await loadConfig(sources);
-  if (process.getuid?.() !== 0) {
-    throw new CodedError(
-      'Forbidden',
-      'run needs root, for it makes cgroups, mounts and Service rules; use sudo or the systemd unit',
-    );
-  }
-  const { logger, flush } = createLogger(config.log);
-  for (const warning of warnings) logger.warn({}, warning);
+export async function run(argv: readonly string[]): Promise<number> {
+  const { config, logger, flush } = await configured(argv);
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) {
@@ -48,4 +42,24 @@ export async function run(sources: ConfigSources): Promise<number> {
     for (const signal of SIGNALS) process.off(signal, onSignal);
     flush();
   }
+}
+
+/** What is in force is told once, and never changes while the process runs, as with kubelet. */
+async function configured(
+  argv: readonly string[],
+): Promise<{ readonly config: Config } & ReturnType<typeof createLogger>> {
+  const { config, warnings, skipped, effective } = await loadConfig(await parseArguments(argv));
+  if (process.getuid?.() !== 0) {
+    throw new CodedError(
+      'Forbidden',
+      'run needs root, for it makes cgroups, mounts and Service rules; use sudo or the systemd unit',
+    );
+  }
+  const created = createLogger(config.log);
+  for (const warning of warnings) created.logger.warn({}, warning);
+  if (config.log.verbosity >= 4) {
+    for (const file of skipped) created.logger.debug({ file }, 'not a drop-in, for its name does not end in .conf');
+    created.logger.debug({ configuration: effective() }, 'the configuration in force');
+  }
+  return { config, ...created };
 }

@@ -19,7 +19,8 @@ export const apiVersions: Readonly<Record<Kind, string>> = {
   DeckhandConfiguration: 'deckhand.dev/v1alpha1',
 };
 
-const sections = {
+/** The fields of each kind. */
+export const sections = {
   KubeletConfiguration: section(kubeletFields),
   KubeProxyConfiguration: section(kubeProxyFields),
   DeckhandConfiguration: section(deckhandFields),
@@ -47,24 +48,11 @@ export function kindOf(document: Readonly<Record<string, unknown>>, report: Repo
   return known;
 }
 
-/** Reads what a document of a known kind says; apiVersion and kind are left out of it. */
+/** Reads the fields of a document, apiVersion and kind left out. */
 export function readDocument<K extends Kind>(
   kind: K,
-  document: Readonly<Record<string, unknown>>,
+  fields: Readonly<Record<string, unknown>>,
   report: Report,
 ): Documents[K] {
-  const { apiVersion: _apiVersion, kind: _kind, ...fields } = document;
   return (sections[kind].read(fields, [], report) ?? {}) as Documents[K];
-}
-
-/** `over` goes before `under`; mappings are merged, lists and all else replaced. */
-export function mergedValues<T>(under: T, over: T): T {
-  if (!isMapping(under) || !isMapping(over)) return over === undefined ? under : over;
-  const result: Record<string, unknown> = { ...under };
-  for (const [key, value] of Object.entries(over)) result[key] = mergedValues(result[key], value);
-  return result as T;
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -23,6 +23,11 @@ export interface Config {
     readonly serverBootstrap: boolean;
     readonly tlsCertFile: string | undefined;
     readonly tlsPrivateKeyFile: string | undefined;
+    readonly tlsMinVersion: 'TLSv1.2' | 'TLSv1.3';
+    /** OpenSSL's names, for TLS 1.2; empty: Node's default. */
+    readonly tlsCipherSuites: readonly string[];
+    /** spec.expirationSeconds of our requests; undefined: the signer decides. */
+    readonly requestedLifeSeconds: number | undefined;
     /** Who may call the node's HTTPS API by certificate. */
     readonly clientCAFile: string | undefined;
   };
@@ -81,10 +86,18 @@ export interface Config {
     /** Exec plugins for pull credentials: the CredentialProviderConfig file or folder, and where the plugins are. */
     readonly credentialProviderConfig: string | undefined;
     readonly credentialProviderBinDir: string | undefined;
+    /** When a pod must prove that it may use an image that is on the node already (KEP-2535). */
+    readonly verificationPolicy:
+      | 'NeverVerify'
+      | 'NeverVerifyPreloadedImages'
+      | 'NeverVerifyAllowlistedImages'
+      | 'AlwaysVerify';
+    readonly verificationAllowlist: readonly string[];
   };
   readonly cgroups: {
     readonly root: string;
-    readonly driver: 'cgroupfs';
+    /** As configured; what the runtime says goes before it. */
+    readonly driver: 'cgroupfs' | 'systemd';
     readonly perQOS: boolean;
     readonly cpuCFSQuota: boolean;
     readonly cpuCFSQuotaPeriodMs: number;
@@ -92,6 +105,19 @@ export interface Config {
     readonly enforceNodeAllocatable: readonly string[];
     readonly kubeReservedCgroup: string | undefined;
     readonly systemReservedCgroup: string | undefined;
+    /** Undefined: true on cgroup v1, false on v2. */
+    readonly singleProcessOOMKill: boolean | undefined;
+  };
+  /** What the machine has to be like. */
+  readonly host: {
+    readonly failSwapOn: boolean;
+    readonly failCgroupV1: boolean;
+    readonly protectKernelDefaults: boolean;
+    readonly oomScoreAdj: number;
+    /** Undefined: as many as the service manager allows. */
+    readonly maxOpenFiles: number | undefined;
+    readonly lockFile: string | undefined;
+    readonly exitOnLockContention: boolean;
   };
   readonly reserved: {
     readonly kube: Readonly<Record<string, string>>;
@@ -99,12 +125,24 @@ export interface Config {
     /** Signal → quantity or percentage. */
     readonly evictionHard: Readonly<Record<string, string>>;
   };
+  /** When the node is under pressure, besides reserved.evictionHard. By signal; nothing is evicted yet. */
+  readonly eviction: {
+    readonly soft: Readonly<Record<string, string>>;
+    readonly softGraceMs: Readonly<Record<string, number>>;
+    readonly minimumReclaim: Readonly<Record<string, string>>;
+    /** A pressure shows for this long after it is over. */
+    readonly transitionMs: number;
+  };
   readonly node: {
     readonly register: boolean;
     readonly labels: Readonly<Record<string, string>>;
     readonly taints: readonly Taint[];
     readonly providerID: string | undefined;
-    /** What status.daemonEndpoints says. */
+    /** A cloud controller manager fills in addresses and provider ID, and takes the taint off. */
+    readonly externalCloudProvider: boolean;
+    /** Where the node's HTTPS API listens. */
+    readonly address: string;
+    /** Its port, which status.daemonEndpoints says. */
     readonly kubeletPort: number;
     readonly statusUpdateMs: number;
     readonly statusReportMs: number;
@@ -123,6 +161,13 @@ export interface Config {
     readonly masqueradeAll: boolean;
     readonly masqueradeBit: number;
     readonly localhostNodePorts: boolean;
+    /** Connection tracking of the kernel; 0 leaves what it has. */
+    readonly conntrack: {
+      readonly maxPerCore: number;
+      readonly min: number;
+      readonly tcpEstablishedMs: number;
+      readonly tcpCloseWaitMs: number;
+    };
     readonly syncPeriodMs: number;
     readonly minSyncPeriodMs: number;
   };

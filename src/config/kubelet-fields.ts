@@ -1,11 +1,14 @@
 import { labelValueError, qualifiedNameError } from '../model/names.ts';
 import {
   absolute,
-  anything,
   boolean,
   cidrList,
   duration,
+  emptyIsAbsent,
   endpoint,
+  exactDuration,
+  exactInteger,
+  type Field,
   integer,
   ip,
   later,
@@ -13,11 +16,13 @@ import {
   mapOf,
   number,
   oneOf,
+  or,
   quantity,
   refused,
   section,
   text,
   threshold,
+  zeroIsAbsent,
 } from './fields.ts';
 
 const RESERVABLE = ['cpu', 'memory', 'ephemeral-storage', 'pid'];
@@ -43,22 +48,63 @@ const signals = () =>
   mapOf(threshold(), (key) =>
     SIGNALS.includes(key) ? undefined : `is not an eviction signal; expected one of ${SIGNALS.join(', ')}`,
   );
-const port = () => integer(0, 65_535);
-const oomScoreAdj = () => integer(-1000, 1000);
+const port = () => exactInteger(0, 65_535);
+const yes = () => or(boolean(), true);
+const no = () => or(boolean(), false);
+const oomScoreAdj = () => or(exactInteger(-1000, 1000), -999);
+
+/** CPUs as the kernel lists them: "0-3,7" (cpuset(7)). */
+const cpuList = (): Field<string> => {
+  const list = text('a list of CPUs such as 0-3,7');
+  return {
+    ...list,
+    read: (value, path, report) => {
+      const read = list.read(value, path, report);
+      if (read === undefined || read === '' || cpusOf(read) !== undefined) return read;
+      report({ level: 'error', path, message: `is ${JSON.stringify(read)}; expected a list of CPUs such as 0-3,7` });
+      return undefined;
+    },
+  };
+};
+
+/** The CPUs of a list such as "0-3,7"; undefined when it is none. */
+export function cpusOf(list: string): ReadonlySet<number> | undefined {
+  const cpus = new Set<number>();
+  for (const part of list.split(',')) {
+    const [, from, to] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part) ?? [];
+    if (from === undefined) return undefined;
+    const last = Number(to ?? from);
+    if (last < Number(from)) return undefined;
+    for (let cpu = Number(from); cpu <= last; cpu++) cpus.add(cpu);
+  }
+  return cpus;
+}
 
 export const taint = section({
   key: text('a taint key'),
   value: text(),
   effect: oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute'),
-  timeAdded: text(),
+  timeAdded: refused('a taint to register with has no time yet'),
 });
 
+/** Nanoseconds as a number in old files, a duration in new ones (component-base TimeOrMetaDuration). */
+const flushFrequency = (): Field<number> => {
+  const asDuration = duration();
+  return {
+    ...asDuration,
+    read: (value, path, report) => asDuration.read(typeof value === 'number' ? `${value}ns` : value, path, report),
+  };
+};
+const routing = () => later(section({ splitStream: no(), infoBufferSize: or(quantity(), '0') }));
+
+/** component-base logs/api/v1 LoggingConfiguration. Verbosity 0 is nothing said: a program that writes it out means that. */
 export const logging = section({
   format: oneOf('json', 'text'),
-  verbosity: integer(0, 10),
-  flushFrequency: later(anything()),
-  vmodule: later(anything()),
-  options: later(anything()),
+  verbosity: integer(1, 10),
+  // Lines are written at once.
+  flushFrequency: flushFrequency(),
+  vmodule: later(listOf(section({ filePattern: text('a pattern of file names'), verbosity: exactInteger(0) }))),
+  options: section({ text: routing(), json: routing() }),
 });
 
 /** Keys and values of labels. */
@@ -74,49 +120,55 @@ export const labels = mapOf(
   (key) => qualifiedNameError(key),
 );
 
-/** All fields of kubelet.config.k8s.io/v1beta1 KubeletConfiguration (staging/src/k8s.io/kubelet/config/v1beta1/types.go). */
+/**
+ * All fields of kubelet.config.k8s.io/v1beta1 KubeletConfiguration in 1.36 (staging/src/k8s.io/kubelet/config/v1beta1/types.go)
+ * with their defaults (pkg/kubelet/apis/config/v1beta1/defaults.go). Those that depend on others are in kubelet-rules.ts.
+ */
 export const kubeletFields = {
-  address: later(ip()),
-  allowedUnsafeSysctls: listOf(text()),
+  // Without a kubeconfig: 127.0.0.1.
+  address: ip(),
+  allowedUnsafeSysctls: or(listOf(text()), []),
   authentication: section({
-    anonymous: later(section({ enabled: boolean() })),
-    webhook: later(section({ enabled: boolean(), cacheTTL: duration() })),
-    x509: section({ clientCAFile: text() }),
+    anonymous: section({ enabled: later(no()) }),
+    webhook: section({ enabled: later(yes()), cacheTTL: later(or(duration(), '2m')) }),
+    x509: section({ clientCAFile: or(text('a path of a file'), '') }),
   }),
-  authorization: later(
-    section({
-      mode: oneOf('AlwaysAllow', 'Webhook'),
-      webhook: section({ cacheAuthorizedTTL: duration(), cacheUnauthorizedTTL: duration() }),
+  authorization: section({
+    mode: later(or(oneOf('AlwaysAllow', 'Webhook'), 'Webhook')),
+    webhook: section({
+      cacheAuthorizedTTL: later(or(duration(), '5m')),
+      cacheUnauthorizedTTL: later(or(duration(), '30s')),
     }),
-  ),
-  // The systemd driver comes later; a node that is set up for it would run pods in cgroups that systemd takes away.
-  cgroupDriver: oneOf('', 'cgroupfs'),
-  cgroupRoot: absolute('a cgroup'),
-  cgroupsPerQOS: boolean(),
-  clusterDNS: listOf(ip()),
-  clusterDomain: text('a DNS domain such as cluster.local'),
-  configMapAndSecretChangeDetectionStrategy: later(oneOf('Watch', 'Cache', 'Get')),
-  containerLogMaxFiles: later(integer(2)),
-  containerLogMaxSize: later(quantity()),
-  containerLogMaxWorkers: later(integer(1)),
-  containerLogMonitorInterval: later(duration(3000)),
-  containerRuntimeEndpoint: endpoint(),
-  contentType: later(text()),
-  cpuCFSQuota: boolean(),
-  cpuCFSQuotaPeriod: duration(1),
-  cpuManagerPolicy: later(oneOf('none', 'static')),
+  }),
+  // What the runtime says goes before it (KEP-4033); see daemon/check-machine.ts.
+  cgroupDriver: or(oneOf('cgroupfs', 'systemd'), 'cgroupfs'),
+  cgroupRoot: or(absolute('a cgroup'), ''),
+  cgroupsPerQOS: yes(),
+  clusterDNS: or(listOf(ip()), []),
+  clusterDomain: or(text('a DNS domain such as cluster.local'), ''),
+  configMapAndSecretChangeDetectionStrategy: later(or(oneOf('Watch', 'Cache', 'Get'), 'Watch')),
+  containerLogMaxFiles: later(or(exactInteger(2), 5)),
+  containerLogMaxSize: later(or(emptyIsAbsent(quantity()), '10Mi')),
+  containerLogMaxWorkers: later(or(exactInteger(1), 1)),
+  containerLogMonitorInterval: later(or(exactDuration(3000), '10s')),
+  containerRuntimeEndpoint: or(emptyIsAbsent(endpoint()), 'unix:///run/containerd/containerd.sock'),
+  // A preference between encodings of the same API; deckhand speaks JSON.
+  contentType: or(emptyIsAbsent(text('a media type')), 'application/json'),
+  cpuCFSQuota: yes(),
+  cpuCFSQuotaPeriod: or(exactDuration(1, 1000), '100ms'),
+  cpuManagerPolicy: later(or(oneOf('none', 'static'), 'none')),
   cpuManagerPolicyOptions: later(mapOf(text())),
-  cpuManagerReconcilePeriod: later(duration()),
-  crashLoopBackOff: section({ maxContainerRestartPeriod: duration(1000, 300_000) }),
-  defaultPodSysctls: later(mapOf(text())),
-  enableContentionProfiling: later(boolean()),
-  enableControllerAttachDetach: later(boolean()),
-  enableDebugFlagsHandler: later(boolean()),
-  enableDebuggingHandlers: later(boolean()),
-  enableProfilingHandler: later(boolean()),
-  enableServer: later(boolean()),
-  enableSystemLogHandler: later(boolean()),
-  enableSystemLogQuery: later(boolean()),
+  cpuManagerReconcilePeriod: later(or(duration(), '10s')),
+  crashLoopBackOff: section({ maxContainerRestartPeriod: or(exactDuration(1000, 300_000), '5m') }),
+  enableContentionProfiling: later(no()),
+  enableControllerAttachDetach: later(yes()),
+  // Handlers that deckhand does not have yet, so that false is true already.
+  enableDebugFlagsHandler: yes(),
+  enableDebuggingHandlers: yes(),
+  enableProfilingHandler: yes(),
+  enableServer: later(yes()),
+  enableSystemLogHandler: yes(),
+  enableSystemLogQuery: later(no()),
   enforceNodeAllocatable: listOf(
     oneOf(
       'none',
@@ -127,102 +179,122 @@ export const kubeletFields = {
       'kube-reserved-compressible',
     ),
   ),
-  eventBurst: integer(1),
-  eventRecordQPS: integer(0),
+  eventBurst: or(integer(1), 100),
+  eventRecordQPS: or(exactInteger(0), 50),
   evictionHard: signals(),
-  evictionMaxPodGracePeriod: later(integer(0)),
+  evictionMaxPodGracePeriod: later(or(exactInteger(-(2 ** 31)), 0)),
   evictionMinimumReclaim: later(signals()),
-  evictionPressureTransitionPeriod: later(duration()),
+  evictionPressureTransitionPeriod: or(duration(), '5m'),
   evictionSoft: later(signals()),
-  evictionSoftGracePeriod: later(mapOf(duration())),
-  failCgroupV1: later(boolean()),
-  failSwapOn: later(boolean()),
-  featureGates: mapOf(boolean()),
-  fileCheckFrequency: duration(),
-  hairpinMode: later(oneOf('promiscuous-bridge', 'hairpin-veth', 'none')),
-  healthzBindAddress: ip(),
-  healthzPort: port(),
-  httpCheckFrequency: duration(),
-  imageGCHighThresholdPercent: later(integer(0, 100)),
-  imageGCLowThresholdPercent: later(integer(0, 100)),
-  imageMaximumGCAge: later(duration()),
-  imageMinimumGCAge: later(duration()),
-  imagePullCredentialsVerificationPolicy: later(
+  evictionSoftGracePeriod: later(
+    mapOf(exactDuration(0), (key) =>
+      SIGNALS.includes(key) ? undefined : `is not an eviction signal; expected one of ${SIGNALS.join(', ')}`,
+    ),
+  ),
+  // kubelet's default is true; deckhand is made to run on cgroup v1 as well and only warns (daemon/check-machine.ts).
+  failCgroupV1: no(),
+  failSwapOn: yes(),
+  featureGates: or(mapOf(boolean()), {}),
+  fileCheckFrequency: or(duration(), '20s'),
+  // Without effect in kubelet, too, since the runtime's network plugins do it.
+  hairpinMode: or(oneOf('promiscuous-bridge', 'hairpin-veth', 'none'), 'promiscuous-bridge'),
+  healthzBindAddress: or(ip(), '127.0.0.1'),
+  healthzPort: or(port(), 10_248),
+  httpCheckFrequency: or(duration(), '20s'),
+  imageGCHighThresholdPercent: later(or(exactInteger(0, 100), 85)),
+  imageGCLowThresholdPercent: later(or(exactInteger(0, 100), 80)),
+  imageMaximumGCAge: later(or(exactDuration(0), '0s')),
+  imageMinimumGCAge: later(or(duration(), '2m')),
+  imagePullCredentialsVerificationPolicy: or(
     oneOf('NeverVerify', 'NeverVerifyPreloadedImages', 'NeverVerifyAllowlistedImages', 'AlwaysVerify'),
+    'NeverVerifyPreloadedImages',
   ),
-  imageServiceEndpoint: endpoint(),
-  iptablesDropBit: later(integer(0, 31)),
-  iptablesMasqueradeBit: later(integer(0, 31)),
-  kernelMemcgNotification: later(boolean()),
-  kubeAPIBurst: integer(1),
-  kubeAPIQPS: integer(-1),
-  kubeReserved: reserved(),
-  kubeReservedCgroup: later(absolute('a cgroup')),
-  kubeletCgroups: later(text()),
-  localStorageCapacityIsolation: later(boolean()),
+  imageServiceEndpoint: or(endpoint(), ''),
+  // Without effect in kubelet since 1.28.
+  iptablesDropBit: or(exactInteger(0, 31), 15),
+  iptablesMasqueradeBit: or(exactInteger(0, 31), 14),
+  kernelMemcgNotification: later(no()),
+  kubeAPIBurst: or(integer(1), 100),
+  kubeAPIQPS: or(integer(1), 50),
+  kubeReserved: or(reserved(), {}),
+  kubeReservedCgroup: or(absolute('a cgroup'), ''),
+  kubeletCgroups: later(or(text(), '')),
+  localStorageCapacityIsolation: later(yes()),
   logging,
-  makeIPTablesUtilChains: later(boolean()),
-  maxOpenFiles: later(integer(1, Number.MAX_SAFE_INTEGER)),
-  maxParallelImagePulls: integer(1),
-  maxPods: integer(1),
-  memoryManagerPolicy: later(oneOf('None', 'Static')),
-  memoryReservationPolicy: later(oneOf('None', 'TieredReservation')),
-  memorySwap: later(section({ swapBehavior: oneOf('', 'NoSwap', 'LimitedSwap') })),
-  memoryThrottlingFactor: later(number(0, 1)),
-  mergeDefaultEvictionSettings: later(boolean()),
-  nodeLeaseDurationSeconds: integer(1),
-  nodeStatusMaxImages: integer(-1),
+  makeIPTablesUtilChains: later(yes()),
+  maxOpenFiles: or(integer(1, Number.MAX_SAFE_INTEGER), 1_000_000),
+  maxParallelImagePulls: exactInteger(1),
+  maxPods: or(integer(1), 110),
+  memoryManagerPolicy: later(or(oneOf('None', 'Static'), 'None')),
+  memoryReservationPolicy: later(or(oneOf('None', 'TieredReservation'), 'None')),
+  memorySwap: section({ swapBehavior: later(oneOf('NoSwap', 'LimitedSwap')) }),
+  memoryThrottlingFactor: later(or(number(Number.MIN_VALUE, 1), 0.9)),
+  mergeDefaultEvictionSettings: no(),
+  nodeLeaseDurationSeconds: or(integer(1), 40),
+  nodeStatusMaxImages: or(exactInteger(-1), 50),
   nodeStatusReportFrequency: duration(1000),
-  nodeStatusUpdateFrequency: duration(1000),
-  oomScoreAdj: later(oomScoreAdj()),
-  podCIDR: cidrList(),
-  podLogsDir: absolute('a directory'),
-  podPidsLimit: integer(-1, Number.MAX_SAFE_INTEGER),
-  podsPerCore: integer(0),
-  port: integer(1, 65_535),
-  preloadedImagesVerificationAllowlist: later(listOf(text())),
-  protectKernelDefaults: later(boolean()),
-  providerID: text(),
+  nodeStatusUpdateFrequency: or(duration(1000), '10s'),
+  oomScoreAdj: oomScoreAdj(),
+  podCIDR: or(cidrList(), ''),
+  podLogsDir: or(emptyIsAbsent(text('a path of a directory')), '/var/log/pods'),
+  podPidsLimit: or(exactInteger(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), -1),
+  podsPerCore: or(exactInteger(0), 0),
+  port: or(integer(1, 65_535), 10_250),
+  preloadedImagesVerificationAllowlist: listOf(text('an image name, or a registry with /* at the end')),
+  protectKernelDefaults: no(),
+  providerID: or(text(), ''),
   qosReserved: later(mapOf(text())),
-  readOnlyPort: later(port()),
-  registerNode: boolean(),
-  registerWithTaints: listOf(taint),
-  registryBurst: integer(1),
-  registryPullQPS: integer(0),
-  reservedMemory: later(listOf(section({ numaNode: integer(0), limits: mapOf(quantity()) }))),
-  reservedSystemCPUs: later(text('a list of CPUs such as 0-3,7')),
-  resolvConf: absolute('a file'),
-  rotateCertificates: boolean(),
-  runOnce: refused('running once is not supported'),
-  runtimeRequestTimeout: duration(1000),
-  seccompDefault: boolean(),
+  readOnlyPort: later(or(port(), 0)),
+  registerNode: yes(),
+  registerWithTaints: or(listOf(taint), []),
+  registryBurst: or(integer(1), 10),
+  registryPullQPS: or(exactInteger(0), 5),
+  reservedMemory: later(listOf(section({ numaNode: or(exactInteger(0), 0), limits: mapOf(quantity()) }))),
+  reservedSystemCPUs: or(cpuList(), ''),
+  resolvConf: or(text('a path of a file'), '/etc/resolv.conf'),
+  rotateCertificates: no(),
+  runOnce: refused('kubelet has done away with running once, and deckhand never had it'),
+  runtimeRequestTimeout: or(duration(1000), '2m'),
+  seccompDefault: no(),
   serializeImagePulls: boolean(),
-  serverTLSBootstrap: boolean(),
-  showHiddenMetricsForVersion: later(text()),
-  shutdownGracePeriod: later(duration()),
+  serverTLSBootstrap: no(),
+  showHiddenMetricsForVersion: later(or(text(), '')),
+  shutdownGracePeriod: later(or(exactDuration(0), '0s')),
   shutdownGracePeriodByPodPriority: later(
-    listOf(section({ priority: integer(-(2 ** 31)), shutdownGracePeriodSeconds: integer(0) })),
+    listOf(section({ priority: or(exactInteger(-(2 ** 31)), 0), shutdownGracePeriodSeconds: or(exactInteger(0), 0) })),
   ),
-  shutdownGracePeriodCriticalPods: later(duration()),
-  singleProcessOOMKill: later(boolean()),
-  staticPodPath: absolute('a file or a directory'),
-  staticPodURL: text('an http or https URL'),
-  staticPodURLHeader: mapOf(listOf(text())),
-  streamingConnectionIdleTimeout: later(duration()),
-  syncFrequency: duration(1000),
-  systemCgroups: later(text()),
-  systemReserved: reserved(),
-  systemReservedCgroup: later(absolute('a cgroup')),
-  tlsCertFile: text(),
-  tlsCipherSuites: later(listOf(text())),
-  tlsCurvePreferences: later(listOf(integer(0))),
-  tlsMinVersion: later(text()),
-  tlsPrivateKeyFile: text(),
-  topologyManagerPolicy: later(oneOf('none', 'best-effort', 'restricted', 'single-numa-node')),
+  shutdownGracePeriodCriticalPods: later(or(exactDuration(0), '0s')),
+  singleProcessOOMKill: boolean(),
+  staticPodPath: or(text('a path of a file or a directory'), ''),
+  staticPodURL: or(text('an http or https URL'), ''),
+  staticPodURLHeader: or(mapOf(listOf(text())), {}),
+  streamingConnectionIdleTimeout: later(or(duration(), '4h')),
+  syncFrequency: or(duration(1000), '1m'),
+  systemCgroups: later(or(text(), '')),
+  systemReserved: or(reserved(), {}),
+  systemReservedCgroup: or(absolute('a cgroup'), ''),
+  tlsCertFile: or(text('a path of a file'), ''),
+  tlsCipherSuites: or(listOf(text()), []),
+  tlsCurvePreferences: later(listOf(exactInteger(0))),
+  // Versions before 1.2 are taken for 1.2: OpenSSL no longer has ciphers for them at its default level.
+  tlsMinVersion: or(oneOf('VersionTLS10', 'VersionTLS11', 'VersionTLS12', 'VersionTLS13'), 'VersionTLS12'),
+  tlsPrivateKeyFile: or(text('a path of a file'), ''),
+  topologyManagerPolicy: later(or(oneOf('none', 'best-effort', 'restricted', 'single-numa-node'), 'none')),
   topologyManagerPolicyOptions: later(mapOf(text())),
-  topologyManagerScope: later(oneOf('container', 'pod')),
-  tracing: later(anything()),
-  userNamespaces: later(section({ idsPerPod: integer(65_536, 2 ** 32) })),
-  volumePluginDir: later(text()),
-  volumeStatsAggPeriod: later(anything()),
+  topologyManagerScope: later(or(oneOf('container', 'pod'), 'container')),
+  tracing: section({ endpoint: later(text('host:port')), samplingRatePerMillion: later(exactInteger(0, 1_000_000)) }),
+  userNamespaces: section({ idsPerPod: later(or(exactInteger(65_536, 2 ** 32 - 1), 65_536)) }),
+  volumePluginDir: later(or(text(), '/usr/libexec/kubernetes/kubelet-plugins/volume/exec/')),
+  volumeStatsAggPeriod: later(or(zeroIsAbsent(exactDuration(Number.MIN_SAFE_INTEGER)), '1m')),
 } as const;
+
+/** Fields that name files; in a file, relative ones are below its folder (kubelet config helpers.go). */
+export const kubeletPaths: readonly (readonly string[])[] = [
+  ['staticPodPath'],
+  ['authentication', 'x509', 'clientCAFile'],
+  ['tlsCertFile'],
+  ['tlsPrivateKeyFile'],
+  ['resolvConf'],
+  ['volumePluginDir'],
+  ['podLogsDir'],
+];
