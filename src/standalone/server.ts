@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { Clock, Timer } from '../kit/clock.ts';
 import { CodedError, messageOf, tryAll } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
+import type { Authority } from './certificates/authority.ts';
+import { bootstrapIdentity } from './certificates/bootstrap-tokens.ts';
 import { Credentials } from './certificates/credentials.ts';
 import type { KeyPair } from './certificates/key-pair.ts';
 import { kubeconfigText, writePrivateFile } from './certificates/kubeconfig.ts';
@@ -43,8 +45,8 @@ export interface EmbeddedApiDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly schemas: SchemaTree;
-  /** Called when the store is open, with it and the PEM text of the certificate authority. */
-  readonly rules: (store: Store, authority: string) => ApiRules;
+  /** Called when the store is open, with it, the PEM text of the certificate authority, and the authority itself. */
+  readonly rules: (store: Store, authority: string, signer: Authority) => ApiRules;
   /** The way to the node's HTTPS API; given the client certificate to show there. None: logs and exec answer 501. */
   readonly nodeProxy?: (client: KeyPair) => NodeProxy;
   readonly random?: () => number;
@@ -119,12 +121,16 @@ export class EmbeddedApi {
     try {
       const issuer = this.options.issuer ?? 'https://kubernetes.default.svc.cluster.local';
       const tokens = new TokenSigner({ issuer, privateKey: credentials.tokenKey }, { clock });
-      const authenticator = new Authenticator({ tokens });
+      const authenticator = new Authenticator({
+        tokens,
+        clock,
+        bootstrapIdentity: (token) => bootstrapIdentity(store, token, clock.now()),
+      });
       authenticator.addToken(credentials.nodeToken, {
         username: `system:node:${this.options.nodeName}`,
         groups: [NODES_GROUP],
       });
-      rules = this.deps.rules(store, credentials.authority.pair.certificate);
+      rules = this.deps.rules(store, credentials.authority.pair.certificate, credentials.authority);
       const { admission } = rules;
       const operations = new ResourceOperations({ store, admission, schemas, clock, random });
       const watches = new WatchHub({ store, clock, faults });

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { certificateRequest } from '../../src/model/x509/write-request.ts';
 import { TestClient } from '../unit/standalone/api-client.ts';
 import { NODE_NAME, startEmbeddedApi } from '../unit/standalone/embedded-api.ts';
 
@@ -268,6 +270,32 @@ describe.skipIf(missing !== undefined)(
       await report('Succeeded', false);
       expect(await field.done, field.output()).toBe(0);
       watching.child.kill();
+    });
+
+    it('lists, approves and denies certificate signing requests', async () => {
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      const names = { commonName: 'jane', organizations: ['dev'], dnsNames: [], ipAddresses: [] };
+      const request = Buffer.from(certificateRequest(names, privateKey)).toString('base64');
+      const spec = { request, signerName: 'kubernetes.io/kube-apiserver-client', usages: ['client auth'] };
+      for (const name of ['jane', 'jack']) {
+        const csr = {
+          apiVersion: 'certificates.k8s.io/v1',
+          kind: 'CertificateSigningRequest',
+          metadata: { name },
+          spec,
+        };
+        await kubectl('create -f -', JSON.stringify(csr));
+      }
+      expect(await kubectl('get csr')).toMatch(
+        /^NAME +AGE +SIGNERNAME +REQUESTOR +REQUESTEDDURATION +CONDITION\njack .* kubernetes-admin +<none> +Pending\njane/,
+      );
+      expect(await kubectl('certificate approve jane')).toContain('jane approved');
+      expect(await kubectl('certificate deny jack')).toContain('jack denied');
+      await expect.poll(() => kubectl('get csr jane')).toContain('Approved,Issued');
+      expect(await kubectl('get csr jack')).toContain('Denied');
+      const issued = await kubectl('get csr jane -o jsonpath={.status.certificate}');
+      expect(new X509Certificate(Buffer.from(issued, 'base64')).checkPrivateKey(privateKey)).toBe(true);
+      expect(await kubectl('delete csr jane jack')).toContain('deleted');
     });
 
     it('deletes with grace, and waits until the node agent is done', async () => {

@@ -1,17 +1,19 @@
 import type { Clock } from '../../kit/clock.ts';
-import { CodedError } from '../../kit/errors.ts';
 import { withCondition } from '../../model/conditions.ts';
 import type { Node } from '../../model/node.ts';
 import type { PriorityClass, ServiceAccount } from '../../model/objects.ts';
 import type { Container, Pod, PodCondition, PodSpec, Toleration } from '../../model/pod.ts';
 import { qosClassOf } from '../../model/qos.ts';
-import { type ResourceType, resources } from '../../model/resource.ts';
+import { resources } from '../../model/resource.ts';
+import { isMirrorPod } from '../../model/static-pod.ts';
 import { rfc3339 } from '../../model/time.ts';
 import type { Store } from '../port.ts';
 import { SYSTEM_CLASSES } from '../validation/cluster-objects.ts';
 import { forbidden } from '../validation/field-errors.ts';
 import { invalidObject } from './invalid-object.ts';
 import { occupies, placementProblem } from './place-pod.ts';
+import { refused } from './refused.ts';
+import { addRuntimeClass } from './runtime-class-admission.ts';
 
 export interface PodAdmissionOptions {
   /** The one node, which pods without a nodeName are bound to. */
@@ -49,6 +51,7 @@ export class PodAdmission {
     const spec: PodSpec & { serviceAccount?: string } = { ...pod.spec };
     this.addPriority(pod, spec);
     addDefaultTolerations(spec);
+    addRuntimeClass(pod, spec, (name) => this.deps.store.get(resources.runtimeclasses, undefined, name));
     this.addServiceAccount(pod, spec);
     return this.bind({ ...pod, spec, status: { phase: 'Pending', qosClass: qosClassOf(pod), ...pod.status } });
   }
@@ -117,6 +120,11 @@ export class PodAdmission {
   }
 
   private addServiceAccount(pod: Pod, spec: PodSpec & { serviceAccount?: string }): void {
+    // A mirror pod shows what a node runs without the API (plugin/pkg/admission/serviceaccount).
+    if (isMirrorPod(pod)) {
+      if (!spec.serviceAccountName) return;
+      throw refused(resources.pods, pod, 'a mirror pod may not reference service accounts');
+    }
     const name = spec.serviceAccountName || 'default';
     spec.serviceAccountName = name;
     spec.serviceAccount = name;
@@ -160,16 +168,6 @@ export class PodAdmission {
     for (let count = 0; count < 5; count++) text += NAME_LETTERS[Math.floor(this.deps.random() * NAME_LETTERS.length)];
     return text;
   }
-}
-
-/** 403 with a reason, as admission plugins answer. */
-export function refused(type: ResourceType, object: Pod, problem: string): CodedError {
-  const name = object.metadata.name ?? object.metadata.generateName ?? '';
-  return new CodedError('Forbidden', `${type.plural} ${JSON.stringify(name)} is forbidden: ${problem}`, {
-    kind: type.kind,
-    name,
-    reason: 'Forbidden',
-  });
 }
 
 /** Five minutes on a node that is not ready or not reachable (DefaultTolerationSeconds). */

@@ -1,6 +1,15 @@
-import { createPrivateKey, createPublicKey, randomBytes, webcrypto } from 'node:crypto';
+import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import type { Clock } from '../../kit/clock.ts';
-import { loadX509 } from '../../kit/load-x509.ts';
+import { alternativeNames, subjectName } from '../../model/x509/names.ts';
+import type { ReadRequest } from '../../model/x509/read-request.ts';
+import {
+  certificate,
+  EXTENDED_KEY_USAGE,
+  type Issuer,
+  issuerOf,
+  KEY_USAGE,
+  keyIdentifierOf,
+} from '../../model/x509/write-certificate.ts';
 import { type KeyPair, newPrivateKey } from './key-pair.ts';
 
 export interface CertificateRequest {
@@ -11,107 +20,91 @@ export interface CertificateRequest {
   readonly ipAddresses?: readonly string[];
 }
 
+/** What a signer grants to a request of somebody else's. */
+export interface Grant {
+  /** Numbers of KEY_USAGE. */
+  readonly keyUsages: readonly number[];
+  /** Object identifiers. */
+  readonly extendedKeyUsages: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
 const DAY_MS = 24 * 60 * 60 * 1000;
 export const CA_LIFE_MS = 3650 * DAY_MS;
 export const CERTIFICATE_LIFE_MS = 365 * DAY_MS;
 // Clocks of clients may be a little behind.
 const BACKDATE_MS = 5 * 60 * 1000;
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+const USAGES = [KEY_USAGE.digitalSignature, KEY_USAGE.keyEncipherment];
 
 /** A certificate authority with an ECDSA P-256 key. */
 export class Authority {
   readonly pair: KeyPair;
   private readonly clock: Clock;
+  private readonly issuer: Issuer;
 
   constructor(pair: KeyPair, deps: { readonly clock: Clock }) {
     this.pair = pair;
     this.clock = deps.clock;
+    this.issuer = issuerOf(new X509Certificate(pair.certificate), createPrivateKey(pair.key));
   }
 
   /** Makes a new self-signed authority. */
   static async create(commonName: string, clock: Clock): Promise<KeyPair> {
-    const x509 = await loadX509();
     const key = await newPrivateKey();
+    const name = subjectName({ commonName, organizations: [] });
+    const publicKey = publicKeyOf(key);
     const now = clock.now();
-    const certificate = await x509.X509CertificateGenerator.createSelfSigned(
+    const text = certificate(
       {
-        serialNumber: serial(),
-        name: [{ CN: [commonName] }],
-        notBefore: new Date(now - BACKDATE_MS),
-        notAfter: new Date(now + CA_LIFE_MS),
-        keys: await cryptoKeys(key),
-        signingAlgorithm: ALGORITHM,
-        extensions: [
-          new x509.BasicConstraintsExtension(true, undefined, true),
-          new x509.KeyUsagesExtension(
-            x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment | x509.KeyUsageFlags.keyCertSign,
-            true,
-          ),
-          await x509.SubjectKeyIdentifierExtension.create((await cryptoKeys(key)).publicKey, false, webcrypto as never),
-        ],
+        subject: name,
+        publicKey,
+        alternativeNames: undefined,
+        notBefore: now - BACKDATE_MS,
+        notAfter: now + CA_LIFE_MS,
+        keyUsages: [...USAGES, KEY_USAGE.keyCertSign],
+        extendedKeyUsages: [],
+        isAuthority: true,
       },
-      webcrypto as never,
+      { name, key: createPrivateKey(key), keyIdentifier: keyIdentifierOf(publicKey) },
     );
-    return { certificate: pem(certificate.toString('pem')), key };
+    return { certificate: text, key };
+  }
+
+  /** When the authority itself expires; milliseconds since the epoch. */
+  get notAfter(): number {
+    return Date.parse(new X509Certificate(this.pair.certificate).validTo);
   }
 
   /** A new key and a certificate for it, signed by this authority. */
   async issue(request: CertificateRequest): Promise<KeyPair> {
-    const x509 = await loadX509();
+    const { commonName, organizations = [], dnsNames = [], ipAddresses = [] } = request;
     const key = await newPrivateKey();
-    const { publicKey } = await cryptoKeys(key);
-    const authority = new x509.X509Certificate(this.pair.certificate);
     const now = this.clock.now();
-    const names = [
-      ...(request.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
-      ...(request.ipAddresses ?? []).map((value) => ({ type: 'ip' as const, value })),
-    ];
-    const usage = request.usage === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth;
-    const certificate = await x509.X509CertificateGenerator.create(
+    const text = certificate(
       {
-        serialNumber: serial(),
-        subject: [
-          ...(request.organizations ?? []).map((organization) => ({ O: [organization] })),
-          { CN: [request.commonName] },
-        ],
-        issuer: authority.subject,
-        notBefore: new Date(now - BACKDATE_MS),
-        notAfter: new Date(now + CERTIFICATE_LIFE_MS),
-        publicKey,
-        signingKey: (await cryptoKeys(this.pair.key)).privateKey,
-        signingAlgorithm: ALGORITHM,
-        extensions: [
-          new x509.BasicConstraintsExtension(false, undefined, true),
-          new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
-          new x509.ExtendedKeyUsageExtension([usage]),
-          await x509.AuthorityKeyIdentifierExtension.create(authority, false, webcrypto as never),
-          ...(names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)]),
-        ],
+        subject: subjectName({ commonName, organizations }),
+        publicKey: publicKeyOf(key),
+        alternativeNames: alternativeNames({ dnsNames, ipAddresses }),
+        notBefore: now - BACKDATE_MS,
+        notAfter: now + CERTIFICATE_LIFE_MS,
+        keyUsages: USAGES,
+        extendedKeyUsages: [request.usage === 'server' ? EXTENDED_KEY_USAGE.serverAuth : EXTENDED_KEY_USAGE.clientAuth],
+        isAuthority: false,
       },
-      webcrypto as never,
+      this.issuer,
     );
-    return { certificate: pem(certificate.toString('pem')), key };
+    return { certificate: text, key };
+  }
+
+  /** A certificate in PEM for a request that was found good. */
+  sign(request: ReadRequest, grant: Grant): string {
+    const { subject, publicKey, alternativeNames: names } = request;
+    return certificate({ subject, publicKey, alternativeNames: names, ...grant, isAuthority: false }, this.issuer);
   }
 }
 
-async function cryptoKeys(privateKey: string): Promise<webcrypto.CryptoKeyPair> {
-  const key = createPrivateKey(privateKey);
-  const { subtle } = webcrypto;
-  const pkcs8 = key.export({ type: 'pkcs8', format: 'der' });
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
-  return {
-    privateKey: await subtle.importKey('pkcs8', pkcs8, ALGORITHM, true, ['sign']),
-    publicKey: await subtle.importKey('spki', spki, ALGORITHM, true, ['verify']),
-  };
-}
-
-/** Positive and never zero (RFC 5280, 4.1.2.2). */
-function serial(): string {
-  const bytes = randomBytes(16);
-  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
-  return bytes.toString('hex');
-}
-
-function pem(text: string): string {
-  return text.endsWith('\n') ? text : `${text}\n`;
+function publicKeyOf(key: string): Buffer {
+  return createPublicKey(createPrivateKey(key)).export({ type: 'spki', format: 'der' });
 }

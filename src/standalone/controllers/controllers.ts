@@ -2,7 +2,9 @@ import type { Clock } from '../../kit/clock.ts';
 import { tryAll } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import type { ObjectAdmission } from '../admission.ts';
+import type { Authority } from '../certificates/authority.ts';
 import type { Store } from '../port.ts';
+import { CertificateRequests, type CertificateRequestsOptions } from './certificate-requests.ts';
 import { ClusterObjects, type ClusterObjectsOptions } from './cluster-objects.ts';
 import { EndpointSliceController } from './endpoint-slices.ts';
 import { EventExpiry, type EventExpiryOptions } from './event-expiry.ts';
@@ -17,6 +19,7 @@ export interface ControllersOptions extends ClusterObjectsOptions {
   /** PEM text of the API's certificate authority. */
   readonly rootCa: string;
   readonly events?: EventExpiryOptions;
+  readonly certificates?: CertificateRequestsOptions;
 }
 
 export interface ControllersDeps {
@@ -25,6 +28,8 @@ export interface ControllersDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  /** Signs certificate requests; without it they wait for ever. */
+  readonly authority?: Pick<Authority, 'sign' | 'notAfter'>;
   /** Default: StoreDeleter on the same store. */
   readonly deleter?: ObjectDeleter;
 }
@@ -34,7 +39,7 @@ export class Controllers implements Controller {
   private readonly all: readonly Controller[];
 
   constructor(options: ControllersOptions, deps: ControllersDeps) {
-    const { admission } = deps;
+    const { admission, authority } = deps;
     const deleter = deps.deleter ?? new StoreDeleter(deps.store, deps.clock);
     const shared = { ...deps, deleter };
     // In the order of starting: everything lives in namespaces, and binding frees what others wait for.
@@ -46,6 +51,9 @@ export class Controllers implements Controller {
       new EndpointSliceController(shared),
       new VolumeBinder(shared),
       new EventExpiry(options.events ?? {}, shared),
+      ...(authority === undefined
+        ? []
+        : [new CertificateRequests(options.certificates ?? {}, { ...shared, authority })]),
     ];
   }
 

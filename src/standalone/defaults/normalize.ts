@@ -1,6 +1,6 @@
+import { canonicalQuantity } from '../../model/canonical-quantity.ts';
 import { leafError } from '../schema/leaf-error.ts';
 import type { ObjectSchema, Schema } from '../schema/port.ts';
-import { canonicalQuantity } from './canonical-quantity.ts';
 
 /**
  * A deep copy as an API server would hold it: without unknown fields, nulls and values that structuralErrors reports,

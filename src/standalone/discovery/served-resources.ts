@@ -73,7 +73,13 @@ export const servedResources: readonly ServedResource[] = [
   serve(resources.services, ['svc'], [status], ['all']),
   serve(resources.endpointslices),
   serve(resources.leases),
+  serve(
+    resources.certificatesigningrequests,
+    ['csr'],
+    [{ name: 'approval', verbs: ['get', 'patch', 'update'] }, status],
+  ),
   serve(resources.priorityclasses, ['pc']),
+  serve(resources.runtimeclasses),
 ];
 
 /** Kinds that can only be created: they are answered and not stored. */

@@ -234,9 +234,9 @@ export class ApiHandler {
   }
 
   private async create(exchange: Exchange, info: ResourceRequest): Promise<void> {
-    const { request, response, query } = exchange;
+    const { request, response, query, identity } = exchange;
     if (info.subresource !== undefined) return await this.createSubresource(exchange, info);
-    const options = parseWriteOptions(query, request.headers['user-agent']);
+    const options = { ...parseWriteOptions(query, request.headers['user-agent']), identity };
     const encoding = encodingOf(request, query);
     const body = await readObject(request);
     const { type } = info.resource;

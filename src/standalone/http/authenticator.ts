@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
+import type { Clock } from '../../kit/clock.ts';
 import type { TokenSigner } from '../certificates/token-signer.ts';
 import { ADMIN_GROUP, AUTHENTICATED_GROUP, anonymous, type Identity } from './identity.ts';
 import { StatusError, unauthorized } from './status-error.ts';
@@ -8,6 +9,9 @@ import { StatusError, unauthorized } from './status-error.ts';
 export interface AuthenticatorDeps {
   /** Checks service account tokens. */
   readonly tokens: TokenSigner;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Knows bootstrap tokens. */
+  readonly bootstrapIdentity?: (token: string) => Identity | undefined;
 }
 
 /** Says who makes a request: by client certificate (CN, O), by a fixed bearer token, or by a service account token. */
@@ -15,7 +19,7 @@ export class Authenticator {
   private readonly deps: AuthenticatorDeps;
   // Keyed by digest, so that the time of a look-up says nothing about a token.
   private readonly byToken = new Map<string, Identity>();
-  private readonly bySocket = new WeakMap<TLSSocket, Identity>();
+  private readonly bySocket = new WeakMap<TLSSocket, { readonly identity: Identity; readonly notAfter: number }>();
 
   constructor(deps: AuthenticatorDeps) {
     this.deps = deps;
@@ -51,7 +55,7 @@ export class Authenticator {
 
   /** The holder of a token, as TokenReview asks. */
   ofToken(token: string): Identity | undefined {
-    const known = this.byToken.get(digest(token));
+    const known = this.byToken.get(digest(token)) ?? this.deps.bootstrapIdentity?.(token);
     if (known !== undefined) return withAuthenticated(known);
     const claims = this.deps.tokens.verify(token);
     if (claims === undefined) return undefined;
@@ -66,7 +70,11 @@ export class Authenticator {
   private ofCertificate(socket: unknown): Identity | undefined {
     if (!(socket instanceof TLSSocket)) return undefined;
     const known = this.bySocket.get(socket);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      // A connection may outlive the certificate that it was opened with.
+      if (known.notAfter <= this.deps.clock.now()) throw unauthorized();
+      return known.identity;
+    }
     const certificate = socket.getPeerCertificate();
     if (certificate?.subject === undefined) return undefined;
     if (!socket.authorized) throw unauthorized();
@@ -74,7 +82,7 @@ export class Authenticator {
     if (CN === undefined) throw unauthorized();
     const groups = O === undefined ? [] : Array.isArray(O) ? O : [O];
     const identity = withAuthenticated({ username: CN, groups });
-    this.bySocket.set(socket, identity);
+    this.bySocket.set(socket, { identity, notAfter: Date.parse(certificate.valid_to) });
     return identity;
   }
 }

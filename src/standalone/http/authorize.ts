@@ -1,4 +1,4 @@
-import { ADMIN_GROUP, AUTHENTICATED_GROUP, type Identity, NODES_GROUP } from './identity.ts';
+import { ADMIN_GROUP, AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, type Identity, NODES_GROUP } from './identity.ts';
 
 /** What is asked for: verbs on resources, or on other paths. */
 export interface Attributes {
@@ -13,6 +13,7 @@ export interface Attributes {
 }
 
 const READ = ['get', 'list', 'watch'];
+const REQUEST = ['get', 'list', 'watch', 'create'];
 const EVERYTHING_BUT_DELETE_COLLECTION = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'];
 
 // What kubelet and kube-proxy need (system:node, system:node-proxier; bootstrappolicy/policy.go), by resource[/subresource].
@@ -33,11 +34,21 @@ const NODE_RULES: Readonly<Record<string, readonly string[]>> = {
   persistentvolumeclaims: READ,
   'persistentvolumeclaims/status': ['get', 'update', 'patch'],
   priorityclasses: READ,
+  runtimeclasses: READ,
   events: ['create', 'update', 'patch'],
   leases: EVERYTHING_BUT_DELETE_COLLECTION,
+  certificatesigningrequests: REQUEST,
+  // Not a real part of the API: who may create it gets certificates of its own kind approved without being asked.
+  'certificatesigningrequests/selfnodeclient': ['create'],
   tokenreviews: ['create'],
   subjectaccessreviews: ['create'],
   localsubjectaccessreviews: ['create'],
+};
+
+// What a node without a certificate of its own may do (system:node-bootstrapper, and kubeadm's approval of it).
+const BOOTSTRAPPER_RULES: Readonly<Record<string, readonly string[]>> = {
+  certificatesigningrequests: REQUEST,
+  'certificatesigningrequests/nodeclient': ['create'],
 };
 
 // Anyone may see these (system:public-info-viewer), and anyone authenticated may look around (system:discovery).
@@ -49,7 +60,10 @@ const SELF_REVIEWS: ReadonlySet<string> = new Set([
   'selfsubjectrulesreviews',
 ]);
 
-/** Three kinds of callers: administrators may do everything, the node what a node does, others look around. */
+/**
+ * Four kinds of callers: administrators may do everything, a node what a node does, who has a bootstrap token asks for a
+ * certificate, others look around.
+ */
 export function isAllowed(identity: Identity, attributes: Attributes): boolean {
   const { groups } = identity;
   if (groups.includes(ADMIN_GROUP)) return true;
@@ -60,9 +74,9 @@ export function isAllowed(identity: Identity, attributes: Attributes): boolean {
     return verb === 'get' && open.some((prefix) => path === prefix || path.startsWith(`${prefix}/`));
   }
   if (authenticated && verb === 'create' && SELF_REVIEWS.has(resource)) return true;
-  if (!groups.includes(NODES_GROUP)) return false;
-  const rule = NODE_RULES[subresource === '' ? resource : `${resource}/${subresource}`];
-  return rule?.includes(verb) ?? false;
+  const what = subresource === '' ? resource : `${resource}/${subresource}`;
+  if (groups.includes(BOOTSTRAPPERS_GROUP) && BOOTSTRAPPER_RULES[what]?.includes(verb) === true) return true;
+  return groups.includes(NODES_GROUP) && NODE_RULES[what]?.includes(verb) === true;
 }
 
 /** The sentence of a 403 (authorization/… responsewriters/errors.go). */

@@ -26,6 +26,7 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   nodes: ['spec.unschedulable'],
   namespaces: ['status.phase'],
   secrets: ['type'],
+  certificatesigningrequests: ['spec.signerName'],
   services: ['spec.clusterIP', 'spec.type'],
   events: [
     'involvedObject.kind',

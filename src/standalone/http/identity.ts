@@ -8,6 +8,8 @@ export interface Identity {
 
 export const ADMIN_GROUP = 'system:masters';
 export const NODES_GROUP = 'system:nodes';
+/** Whoever has a bootstrap token. */
+export const BOOTSTRAPPERS_GROUP = 'system:bootstrappers';
 export const AUTHENTICATED_GROUP = 'system:authenticated';
 
 export const anonymous: Identity = { username: 'system:anonymous', groups: ['system:unauthenticated'] };

@@ -1,12 +1,19 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { CertificateSigningRequest } from '../../model/certificates.ts';
 import type { KubeObject, ObjectMeta } from '../../model/meta.ts';
 import type { Pod } from '../../model/pod.ts';
 import { qosClassOf } from '../../model/qos.ts';
 import { resources } from '../../model/resource.ts';
+import { preparedSigningRequest, updatedSigningRequest } from '../certificates/signing-request-rules.ts';
 import { hasStatus, type ServedResource } from '../discovery/served-resources.ts';
+import { anonymous, type Identity } from './identity.ts';
 
 /** What a writer may not say about a new object is taken out; what it begins with is put in (PrepareForCreate). */
-export function prepareForCreate(resource: ServedResource, object: KubeObject): KubeObject {
+export function prepareForCreate(
+  resource: ServedResource,
+  object: KubeObject,
+  identity: Identity = anonymous,
+): KubeObject {
   const {
     uid: _uid,
     resourceVersion: _version,
@@ -27,6 +34,8 @@ export function prepareForCreate(resource: ServedResource, object: KubeObject): 
     case resources.persistentvolumes.plural:
     case resources.persistentvolumeclaims.plural:
       return { ...rest, status: { phase: 'Pending' } } as KubeObject;
+    case resources.certificatesigningrequests.plural:
+      return preparedSigningRequest({ ...object, metadata } as CertificateSigningRequest, identity);
     default:
       // A node registers with its status.
       return { ...object, metadata };
@@ -49,8 +58,18 @@ export function prepareForUpdate(
   current: KubeObject,
   next: KubeObject,
   subresource: string | undefined,
+  now: number,
 ): KubeObject {
   const metadata = updatedMetadata(current.metadata, next.metadata);
+  if (resource.type.plural === resources.certificatesigningrequests.plural) {
+    const [before, after] = [current, { ...next, metadata }] as CertificateSigningRequest[];
+    return updatedSigningRequest(
+      before as CertificateSigningRequest,
+      after as CertificateSigningRequest,
+      subresource,
+      now,
+    );
+  }
   const before = current as KubeObject & { spec?: unknown; status?: unknown };
   const after = next as KubeObject & { spec?: unknown; status?: unknown };
   if (subresource === 'status') {

@@ -3,7 +3,7 @@
  * numbers from the generated.proto files of k8s.io/api and k8s.io/apimachinery.
  *
  * One message a line: `Name number:field:type …`. Types: string, int (0 is absent), int? (a pointer: 0 counts), bool,
- * bytes (base64 in JSON), intOrString, another message; [type] repeated, <type> a map from strings.
+ * bytes (base64 in JSON), time, intOrString, another message; [type] repeated, <type> a map from strings.
  */
 export const protobufMessages = `
 ObjectMeta 1:name:string 2:generateName:string 3:namespace:string 5:uid:string 6:resourceVersion:string 11:labels:<string> 12:annotations:<string> 13:ownerReferences:[OwnerReference] 14:finalizers:[string]
@@ -23,6 +23,11 @@ SessionAffinityConfig 1:clientIP:ClientIPConfig
 ClientIPConfig 1:timeoutSeconds:int?
 ServicePort 1:name:string 2:protocol:string 3:port:int 4:targetPort:intOrString 5:nodePort:int 6:appProtocol:string
 PriorityClass 1:metadata:ObjectMeta 2:value:int 3:globalDefault:bool 4:description:string 5:preemptionPolicy:string
+RuntimeClass 1:metadata:ObjectMeta 2:handler:string
+CertificateSigningRequest 1:metadata:ObjectMeta 2:spec:CertificateSigningRequestSpec 3:status:CertificateSigningRequestStatus
+CertificateSigningRequestSpec 1:request:bytes 2:username:string 3:uid:string 4:groups:[string] 5:usages:[string] 7:signerName:string 8:expirationSeconds:int?
+CertificateSigningRequestStatus 1:conditions:[CertificateSigningRequestCondition] 2:certificate:bytes
+CertificateSigningRequestCondition 1:type:string 2:reason:string 3:message:string 4:lastUpdateTime:time 5:lastTransitionTime:time 6:status:string
 Binding 1:metadata:ObjectMeta 2:target:ObjectReference
 Eviction 1:metadata:ObjectMeta 2:deleteOptions:DeleteOptions
 TokenRequest 1:metadata:ObjectMeta 2:spec:TokenRequestSpec

@@ -1,3 +1,4 @@
+import { rfc3339 } from '../../model/time.ts';
 import { assign, isObject, type JsonObject } from '../patch/json-value.ts';
 import { protobufMessages } from './protobuf-messages.ts';
 import { badRequest, unsupportedMediaType } from './status-error.ts';
@@ -87,6 +88,11 @@ function jsonOf(value: number | Buffer, type: string, messages: Messages): unkno
       return value === 1;
     case 'bytes':
       return Buffer.isBuffer(value) ? value.toString('base64') : '';
+    case 'time': {
+      // A time that is not set is a message without fields.
+      const seconds = new Map(Buffer.isBuffer(value) ? fieldsOf(value) : []).get(1);
+      return seconds === undefined ? '' : rfc3339(Number(seconds) * 1000);
+    }
     case 'intOrString': {
       const parts = new Map(Buffer.isBuffer(value) ? fieldsOf(value) : []);
       return parts.get(1) === 1 ? String(parts.get(3) ?? '') : Number(parts.get(2) ?? 0);

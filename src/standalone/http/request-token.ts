@@ -22,6 +22,11 @@ export function requestToken(
   const { namespace, name, body } = request;
   const account = store.get(resources.serviceaccounts, namespace, name);
   if (account === undefined) throw notFound(resources.serviceaccounts, name);
+  const wantedUid = isObject(body['metadata']) ? body['metadata']['uid'] : undefined;
+  if (typeof wantedUid === 'string' && wantedUid !== '' && wantedUid !== account.metadata.uid) {
+    const why = `the UID in the token request (${wantedUid}) does not match the UID of the service account (${account.metadata.uid})`;
+    throw conflict(resources.serviceaccounts, name, why);
+  }
   const spec = isObject(body['spec']) ? body['spec'] : {};
   const expirationSeconds = spec['expirationSeconds'] ?? HOUR_SECONDS;
   const type = { group: 'authentication.k8s.io', plural: 'tokenrequests', kind: 'TokenRequest' };

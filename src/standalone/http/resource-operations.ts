@@ -87,7 +87,7 @@ export class ResourceOperations {
     if ((object.metadata.resourceVersion ?? '') !== '') {
       throw badRequest('resourceVersion should not be set on objects to be created');
     }
-    object = prepareForCreate(resource, object);
+    object = prepareForCreate(resource, object, options.identity);
     const { managedFields: _theirs, ...metadata } = object.metadata;
     return await this.insert(resource, { ...object, metadata }, options, warnings);
   }
@@ -219,7 +219,7 @@ export class ResourceOperations {
       );
     }
     const named = { ...next, metadata: { ...next.metadata, name, ...(namespace === undefined ? {} : { namespace }) } };
-    let object = prepareForUpdate(resource, current, named, subresource);
+    let object = prepareForUpdate(resource, current, named, subresource, this.deps.clock.now());
     object = admission.defaults(type, object);
     if (track) {
       const schema = schemas.rootOf(type);

@@ -1,3 +1,4 @@
+import type { Identity } from './identity.ts';
 import { badRequest } from './status-error.ts';
 
 /** The query of a create, update, patch or delete. */
@@ -6,6 +7,8 @@ export interface WriteOptions {
   /** Who writes, for managedFields; the first word of the user agent when the query does not say. */
   readonly fieldManager: string;
   readonly fieldValidation: 'Ignore' | 'Warn' | 'Strict';
+  /** Who asks, where the object is to say so (certificate requests). */
+  readonly identity?: Identity;
   /** Of server-side apply. */
   readonly force: boolean;
 }

@@ -21,6 +21,7 @@ const ORDER: readonly ResourceType[] = [
   resources.namespaces,
   resources.nodes,
   resources.priorityclasses,
+  resources.runtimeclasses,
   resources.serviceaccounts,
   resources.secrets,
   resources.configmaps,

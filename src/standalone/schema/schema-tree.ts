@@ -10,8 +10,10 @@ import type { ObjectSchema, Schema, Schemas } from './port.ts';
 const GROUP_PREFIX: Readonly<Record<string, string>> = {
   '': 'io.k8s.api.core.v1',
   'discovery.k8s.io': 'io.k8s.api.discovery.v1',
+  'certificates.k8s.io': 'io.k8s.api.certificates.v1',
   'coordination.k8s.io': 'io.k8s.api.coordination.v1',
   'scheduling.k8s.io': 'io.k8s.api.scheduling.v1',
+  'node.k8s.io': 'io.k8s.api.node.v1',
   'authentication.k8s.io': 'io.k8s.api.authentication.v1',
   policy: 'io.k8s.api.policy.v1',
 };

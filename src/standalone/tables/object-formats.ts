@@ -8,6 +8,7 @@ import type {
   PersistentVolume,
   PersistentVolumeClaim,
   PriorityClass,
+  RuntimeClass,
   Secret,
   ServiceAccount,
 } from '../../model/objects.ts';
@@ -16,6 +17,7 @@ import { resources } from '../../model/resource.ts';
 import type { EndpointSlice, Service } from '../../model/service.ts';
 import { age } from './human-duration.ts';
 import { podFormat } from './pod-format.ts';
+import { signingRequestFormat } from './signing-request-format.ts';
 import { type Cell, type Column, NONE, type TableFormat, UNKNOWN } from './table.ts';
 
 const nameColumn: Column = { name: 'Name', type: 'string', format: 'name' };
@@ -91,6 +93,7 @@ const FORMATS: Readonly<Record<string, TableFormat>> = {
     [text('AddressType'), text('Ports'), text('Endpoints')],
     (slice) => [slice.addressType, slicePorts(slice), sliceEndpoints(slice)],
   ),
+  [resources.certificatesigningrequests.plural]: signingRequestFormat,
   [resources.leases.plural]: format<Lease>([text('Holder')], ({ spec }) => [spec?.holderIdentity ?? '']),
   [resources.priorityclasses.plural]: format<PriorityClass>(
     [text('Value'), text('Global-Default')],
@@ -98,6 +101,7 @@ const FORMATS: Readonly<Record<string, TableFormat>> = {
     [text('PreemptionPolicy')],
     ({ preemptionPolicy }) => [preemptionPolicy ?? ''],
   ),
+  [resources.runtimeclasses.plural]: format<RuntimeClass>([text('Handler')], ({ handler }) => [handler]),
   [resources.persistentvolumes.plural]: format<PersistentVolume>(
     [
       text('Capacity'),

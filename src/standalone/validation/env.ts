@@ -1,6 +1,6 @@
+import { canonicalQuantity } from '../../model/canonical-quantity.ts';
 import { configKeyError, dns1123SubdomainError, envVarNameError, qualifiedNameError } from '../../model/names.ts';
 import type { EnvFromSource, EnvVar, ObjectFieldSelector, ResourceFieldSelector } from '../../model/pod.ts';
-import { canonicalQuantity } from '../defaults/canonical-quantity.ts';
 import type { FieldError } from '../port.ts';
 import { child, invalid, notSupported, required } from './field-errors.ts';
 

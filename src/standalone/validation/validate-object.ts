@@ -1,3 +1,4 @@
+import type { CertificateSigningRequest } from '../../model/certificates.ts';
 import type { KubeObject } from '../../model/meta.ts';
 import type { Node } from '../../model/node.ts';
 import type {
@@ -7,12 +8,14 @@ import type {
   PersistentVolume,
   PersistentVolumeClaim,
   PriorityClass,
+  RuntimeClass,
   Secret,
   ServiceAccount,
 } from '../../model/objects.ts';
 import type { Pod } from '../../model/pod.ts';
 import { type ResourceType, resources } from '../../model/resource.ts';
 import type { EndpointSlice, Service } from '../../model/service.ts';
+import { validateSigningRequest } from '../certificates/signing-request-rules.ts';
 import type { FieldError } from '../port.ts';
 import { validateEvent, validateLease, validateNode, validatePriorityClass } from './cluster-objects.ts';
 import { validateConfigMap, validateSecret } from './config.ts';
@@ -21,6 +24,7 @@ import { validateObjectMeta } from './object-meta.ts';
 import { validatePersistentVolume, validatePersistentVolumeClaim } from './persistent-volume.ts';
 import { validatePodCreate } from './pod.ts';
 import { validatePodUpdate } from './pod-update.ts';
+import { validateRuntimeClass } from './runtime-class.ts';
 import { validateService } from './service.ts';
 import { imagePullSecretErrors } from './volume.ts';
 
@@ -59,6 +63,8 @@ function validateKind(
       return validateNode(object as Node, previous as Node | undefined);
     case resources.priorityclasses.plural:
       return validatePriorityClass(object as PriorityClass, previous as PriorityClass | undefined);
+    case resources.runtimeclasses.plural:
+      return validateRuntimeClass(object as RuntimeClass, previous as RuntimeClass | undefined);
     case resources.leases.plural:
       return validateLease(object as Lease);
     case resources.events.plural:
@@ -69,6 +75,12 @@ function validateKind(
       return validatePersistentVolumeClaim(
         object as PersistentVolumeClaim,
         previous as PersistentVolumeClaim | undefined,
+      );
+    case resources.certificatesigningrequests.plural:
+      return validateSigningRequest(
+        object as CertificateSigningRequest,
+        previous as CertificateSigningRequest | undefined,
+        subresource,
       );
     case resources.serviceaccounts.plural:
       return imagePullSecretErrors((object as ServiceAccount).imagePullSecrets, 'imagePullSecrets');

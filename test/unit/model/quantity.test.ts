@@ -9,7 +9,7 @@ import {
   parseQuantity,
   wholeValueOf,
 } from '../../../src/model/quantity.ts';
-import { canonicalQuantity } from '../../../src/standalone/defaults/canonical-quantity.ts';
+import { canonicalQuantity } from '../../../src/model/canonical-quantity.ts';
 
 const number = fc.oneof(
   fc.integer({ min: -100_000, max: 100_000 }).map(String),

@@ -14,7 +14,7 @@ export const NODE_NAME = 'node-1';
 
 /** An embedded API with the real rules and controllers, on a free port and in a folder of its own. */
 export async function startEmbeddedApi(
-  options: Partial<EmbeddedApiOptions> = {},
+  options: Partial<EmbeddedApiOptions> & { readonly signingLifeMs?: number } = {},
   deps: Partial<EmbeddedApiDeps> = {},
 ): Promise<{ readonly api: EmbeddedApi; readonly faults: Faults; readonly dataDir: string; close(): Promise<void> }> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'dhapi-')));
@@ -28,7 +28,7 @@ export async function startEmbeddedApi(
       log: silent,
       schemas,
       faults,
-      rules: (store, authority) => {
+      rules: (store, rootCa, authority) => {
         const admission = new ObjectAdmission(
           {
             serviceCidrs: ['10.96.0.0/16'],
@@ -39,8 +39,11 @@ export async function startEmbeddedApi(
           { store, schemas, clock, random: Math.random },
         );
         const controllers = new Controllers(
-          { rootCa: authority },
-          { store, admission, clock, random: Math.random, log: silent },
+          {
+            rootCa,
+            ...(options.signingLifeMs === undefined ? {} : { certificates: { lifeMs: options.signingLifeMs } }),
+          },
+          { store, admission, clock, random: Math.random, log: silent, authority },
         );
         return { admission, controllers };
       },

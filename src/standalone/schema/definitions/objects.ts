@@ -107,11 +107,35 @@ LeaseSpec {
   strategy:string; preferredHolder:string
 }
 
+@io.k8s.api.certificates.v1
+CertificateSigningRequest {
+  apiVersion:string; kind:string; metadata:ObjectMeta; spec!:CertificateSigningRequestSpec
+  status:CertificateSigningRequestStatus
+}
+CertificateSigningRequestSpec {
+  request!:bytes; signerName!:string; expirationSeconds:int32; usages:[string]; username:string; uid:string
+  groups:[string]; extra:<any>
+}
+CertificateSigningRequestStatus {
+  conditions:[CertificateSigningRequestCondition] patch=type keys=type
+  certificate:bytes
+}
+CertificateSigningRequestCondition {
+  type!:string; status!:string; reason:string; message:string; lastUpdateTime:time; lastTransitionTime:time
+}
+
 @io.k8s.api.scheduling.v1
 PriorityClass {
   apiVersion:string; kind:string; metadata:ObjectMeta; value!:int32; globalDefault:boolean; description:string
   preemptionPolicy:string(PreemptLowerPriority|Never)
 }
+
+@io.k8s.api.node.v1
+RuntimeClass {
+  apiVersion:string; kind:string; metadata:ObjectMeta; handler!:string; overhead:Overhead; scheduling:Scheduling
+}
+Overhead { podFixed:<quantity> }
+Scheduling { nodeSelector:<string> atomic; tolerations:[Toleration] atomic }
 
 @io.k8s.api.authentication.v1
 TokenRequest {

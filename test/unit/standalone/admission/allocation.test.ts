@@ -274,6 +274,40 @@ describe('a new pod', () => {
     });
   });
 
+  it('has the overhead and the scheduling rules of its RuntimeClass', async () => {
+    const toleration = { key: 'vm', operator: 'Exists' };
+    await store.create(resources.runtimeclasses, {
+      metadata: { name: 'vm' },
+      handler: 'kata',
+      overhead: { podFixed: { cpu: '250m' } },
+      scheduling: { nodeSelector: { vm: 'yes' }, tolerations: [toleration] },
+    } as KubeObject);
+    const { spec } = await create<Pod>(
+      resources.pods,
+      podWith({ runtimeClassName: 'vm', nodeSelector: { zone: 'a' }, tolerations: [toleration] }, {}, { name: 'a' }),
+    );
+    expect(spec.overhead).toEqual({ cpu: '250m' });
+    expect(spec.nodeSelector).toEqual({ zone: 'a', vm: 'yes' });
+    expect(spec.tolerations?.filter(({ key }) => key === 'vm')).toEqual([toleration]);
+    const refused = (more: object, why: string) =>
+      expect(create(resources.pods, podWith(more, {}, { name: 'b' }))).rejects.toThrow(why);
+    await refused({ runtimeClassName: 'none' }, 'pod rejected: RuntimeClass "none" not found');
+    await refused(
+      { runtimeClassName: 'vm', overhead: { cpu: '1' } },
+      "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+    );
+    await refused(
+      { overhead: { cpu: '1' } },
+      'pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead',
+    );
+    await refused(
+      { runtimeClassName: 'vm', nodeSelector: { vm: 'no' } },
+      'conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; pod.spec.nodeSelector[vm] = no',
+    );
+    const same = podWith({ runtimeClassName: 'vm', overhead: { cpu: '0.25' } }, {}, { name: 'c' });
+    await expect(create(resources.pods, same)).resolves.toBeDefined();
+  });
+
   it('has the priority of its class', async () => {
     const classes = [
       { metadata: { name: 'high' }, value: 1000, preemptionPolicy: 'Never' },

@@ -308,6 +308,30 @@ describe('other kinds', () => {
       clusterWide({ value: 1 }, 'system-mine'),
       "priority class names with 'system-' prefix are reserved for system use only",
     ],
+    [resources.runtimeclasses, clusterWide({ handler: '' }), 'handler: Required value'],
+    [
+      resources.runtimeclasses,
+      clusterWide({ handler: 'Kata' }),
+      'handler: Invalid value: "Kata": a lowercase RFC 1123',
+    ],
+    [
+      resources.runtimeclasses,
+      clusterWide({ handler: 'kata', scheduling: { nodeSelector: { 'a b': 'c' } } }),
+      'scheduling.nodeSelector: Invalid value: "a b"',
+    ],
+    [
+      resources.runtimeclasses,
+      clusterWide({
+        handler: 'kata',
+        scheduling: {
+          tolerations: [
+            { key: 'a', operator: 'Exists' },
+            { key: 'a', operator: 'Exists' },
+          ],
+        },
+      }),
+      'scheduling.tolerations[1]: Duplicate value',
+    ],
     [
       resources.leases,
       named({ spec: { leaseDurationSeconds: 0 } }),
@@ -328,6 +352,12 @@ describe('other kinds', () => {
       clusterWide({ value: 2 }),
       'value: Forbidden: may not be changed in an update.',
       clusterWide({ value: 1 }),
+    );
+    expectMistake(
+      resources.runtimeclasses,
+      clusterWide({ handler: 'runc' }),
+      'handler: Invalid value: "runc": field is immutable',
+      clusterWide({ handler: 'kata' }),
     );
     expectMistake(
       resources.nodes,

@@ -155,6 +155,8 @@ describe('OpenApiDocuments', () => {
       'api/v1',
       'apis/discovery.k8s.io/v1',
       'apis/coordination.k8s.io/v1',
+      'apis/certificates.k8s.io/v1',
+      'apis/node.k8s.io/v1',
       'apis/scheduling.k8s.io/v1',
     ]);
     for (const path of documents.groupVersions()) {

@@ -301,6 +301,7 @@ describe('other kinds', () => {
     [resources.namespaces, { status: { phase: 'Active' } }, ['Active', '60m']],
     [resources.secrets, { type: 'Opaque', data: { a: '', b: '' } }, ['Opaque', 2, '60m']],
     [resources.leases, { spec: { holderIdentity: 'n' } }, ['n', '60m']],
+    [resources.runtimeclasses, { handler: 'kata' }, ['kata', '60m']],
     [resources.priorityclasses, { value: 7, preemptionPolicy: 'Never' }, [7, 'false', '60m', 'Never']],
     [
       resources.persistentvolumeclaims,
