@@ -2,6 +2,7 @@ import type { CgroupPort } from '../host/cgroup/port.ts';
 import { openCgroups } from '../host/cgroup/real.ts';
 import type { FilesystemCapacity, MachineFacts, MachinePort } from '../host/machine/port.ts';
 import { RealMachine } from '../host/machine/real.ts';
+import { RealNet } from '../host/net/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { ResourceList } from '../model/meta.ts';
 import { nodeCapacity } from '../node/node-status.ts';
@@ -14,13 +15,13 @@ import {
 import type { NodeResourceFacts } from '../pods/resources/node-facts.ts';
 import { PodCgroups } from '../pods/resources/pod-cgroups.ts';
 import type { Foundation } from './foundation.ts';
-
-/** kubelet's and kube-proxy's own. */
-const OWN_OOM_SCORE = -999;
+import { ensureHost } from './host-requirements.ts';
 
 export interface Machine {
   readonly port: MachinePort;
   readonly facts: MachineFacts;
+  /** When the facts were asked for (Clock.monotonic). */
+  readonly factsAt: number;
   readonly cgroups: CgroupPort;
   readonly podCgroups: PodCgroups;
   readonly resourceFacts: NodeResourceFacts;
@@ -33,14 +34,11 @@ export interface Machine {
 export async function openMachine(foundation: Foundation): Promise<Machine> {
   const { config, clock, log, closers } = foundation;
   const port = new RealMachine({}, { log });
-  await port
-    .setOwnOomScoreAdj(OWN_OOM_SCORE)
-    .catch((error: unknown) =>
-      log.warn({ error: messageOf(error) }, 'under memory pressure the kernel may end deckhand'),
-    );
+  const factsAt = clock.monotonic();
   const facts = await port.facts();
   void port.details().then((details) => log.info({ ...details }, 'machine'));
   const cgroups = await openCgroups({}, { clock });
+  await ensureHost({ host: config.host, cgroupVersion: cgroups.version }, { machine: port, net: new RealNet(), log });
   const reservations: Reservations = {
     kubeReserved: config.reserved.kube,
     systemReserved: config.reserved.system,
@@ -55,7 +53,7 @@ export async function openMachine(foundation: Foundation): Promise<Machine> {
     cfsPeriodUs: config.cgroups.cpuCFSQuotaPeriodMs * 1000,
     hugepageSizes: cgroups.controllers.has('hugetlb') ? facts.hugepages.map(({ size }) => size) : [],
     swapAccounting: false,
-    singleProcessOomKill: cgroups.version === 1,
+    singleProcessOomKill: config.cgroups.singleProcessOOMKill ?? cgroups.version === 1,
     podPidsLimit: config.pods.podPidsLimit,
   };
   const podCgroups = new PodCgroups(
@@ -73,7 +71,16 @@ export async function openMachine(foundation: Foundation): Promise<Machine> {
   await podCgroups.ensureRoot();
   closers.add('pod cgroups', () => podCgroups.close());
   const allocatable = (of: ResourceList): ResourceList => nodeAllocatable(of, reservations);
-  return { port, facts, cgroups, podCgroups, resourceFacts, allocatable, allocatableNow: allocatable(capacity) };
+  return {
+    port,
+    facts,
+    factsAt,
+    cgroups,
+    podCgroups,
+    resourceFacts,
+    allocatable,
+    allocatableNow: allocatable(capacity),
+  };
 }
 
 async function filesystem({ config, log }: Foundation, port: MachinePort): Promise<FilesystemCapacity | undefined> {

@@ -1,6 +1,6 @@
 import type { NodeCondition } from '../model/node.ts';
 import { rfc3339 } from '../model/time.ts';
-import { type PressureKind, type PressureState, underPressure } from './pressure.ts';
+import type { PressureKind } from './pressure.ts';
 import type { RuntimeFacts } from './runtime-facts.ts';
 
 /** A runtime that is silent for longer is down (kubelet.go, maxWaitForContainerRuntime). */
@@ -32,42 +32,58 @@ const PRESSURES: readonly {
   },
 ];
 
-/** The node's conditions in kubelet's order: the pressures, Ready last. Foreign conditions are not among them. */
+export interface ConditionFacts {
+  readonly runtime: RuntimeFacts;
+  /** What else is wrong with the node's own parts, in kubelet's words: "PLEG is not healthy: …". */
+  readonly unhealthy: readonly string[];
+  readonly pressures: ReadonlySet<PressureKind>;
+  /** Resources that the node should have a capacity of, and has none. */
+  readonly missing: readonly string[];
+}
+
+/**
+ * The node's conditions in kubelet's order: the pressures, Ready last. Foreign conditions are not among them. Times:
+ * `now` is milliseconds since the epoch, `monotonic` the clock that the runtime's silence is measured by.
+ */
 export function nodeConditions(
-  facts: {
-    readonly runtime: RuntimeFacts;
-    readonly pressure: PressureState;
-    /** Resources that the node should have a capacity of, and has none. */
-    readonly missing: readonly string[];
-  },
+  facts: ConditionFacts,
   previous: readonly NodeCondition[] | undefined,
   now: number,
+  monotonic: number,
 ): NodeCondition[] {
-  const found: NodeCondition[] = PRESSURES.map(({ kind, type, under, fine }) => {
-    const isUnder = underPressure(facts.pressure, kind, now);
-    const [reason, message] = isUnder ? under : fine;
-    return { type, status: isUnder ? 'True' : 'False', reason, message };
-  });
-  const why = whyNotReady(facts.runtime, facts.missing, now);
-  found.push(
-    why === undefined
-      ? { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'kubelet is posting ready status' }
-      : { type: 'Ready', status: 'False', reason: 'KubeletNotReady', message: why },
-  );
   const time = rfc3339(now);
-  return found.map((condition) => {
-    const before = previous?.find((candidate) => candidate.type === condition.type);
-    const since = before?.status === condition.status ? before.lastTransitionTime : undefined;
-    return { ...condition, lastHeartbeatTime: time, lastTransitionTime: since ?? time };
+  const before = (type: string): NodeCondition | undefined => previous?.find((candidate) => candidate.type === type);
+  const conditions = PRESSURES.map(({ kind, type, under, fine }): NodeCondition => {
+    const isUnder = facts.pressures.has(kind);
+    const status = isUnder ? 'True' : 'False';
+    const was = before(type);
+    // As kubelet: reason and message are written when the status turns, and only then.
+    if (was?.status === status) return { ...was, lastHeartbeatTime: time };
+    const [reason, message] = isUnder ? under : fine;
+    return { type, status, reason, message, lastHeartbeatTime: time, lastTransitionTime: time };
   });
+  const why = whyNotReady(facts, monotonic);
+  const wasReady = before('Ready');
+  const status = why === undefined ? 'True' : 'False';
+  conditions.push({
+    type: 'Ready',
+    status,
+    reason: why === undefined ? 'KubeletReady' : 'KubeletNotReady',
+    message: why ?? 'kubelet is posting ready status',
+    lastHeartbeatTime: time,
+    lastTransitionTime: (wasReady?.status === status ? wasReady.lastTransitionTime : undefined) ?? time,
+  });
+  return conditions;
 }
 
 /** All that keeps the node from being ready, as kubelet words it (runtime.go, nodestatus/setters.go). */
-function whyNotReady(runtime: RuntimeFacts, missing: readonly string[], now: number): string | undefined {
+function whyNotReady({ runtime, unhealthy, missing }: ConditionFacts, monotonic: number): string | undefined {
   const reasons: string[] = [];
-  if (runtime.answeredAt === undefined) reasons.push('container runtime status check may not have completed yet');
-  else if (now - runtime.answeredAt > RUNTIME_SILENCE_MS) reasons.push('container runtime is down');
-  if (runtime.status !== undefined) {
+  if (runtime.readyAt === undefined) reasons.push('container runtime status check may not have completed yet');
+  else if (monotonic - runtime.readyAt >= RUNTIME_SILENCE_MS) reasons.push('container runtime is down');
+  reasons.push(...unhealthy);
+  if (runtime.status === undefined) reasons.push('network state unknown');
+  else {
     const ready = conditionText(runtime.status.conditions, 'RuntimeReady');
     if (ready !== undefined) reasons.push(`container runtime not ready: ${ready}`);
     const network = conditionText(runtime.status.conditions, 'NetworkReady');
@@ -83,7 +99,7 @@ function conditionText(
   type: string,
 ): string | undefined {
   const condition = conditions.find((candidate) => candidate.type === type);
-  if (condition === undefined) return `${type} condition unknown`;
+  if (condition === undefined) return '<nil>';
   if (condition.status) return undefined;
   return `${type}=false reason:${condition.reason} message:${condition.message}`;
 }

@@ -14,7 +14,7 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   PIDPressure: { True: 'NodeHasInsufficientPID', False: 'NodeHasSufficientPID' },
 };
 
-/** What is worth an event between two statuses of a node. */
+/** What is worth an event between two statuses of a node; `before` is undefined for a Node that was just made. */
 export function nodeEvents(nodeName: string, before: NodeStatus | undefined, after: NodeStatus): NodeEvent[] {
   const events: NodeEvent[] = [];
   const bootID = after.nodeInfo?.bootID ?? '';
@@ -27,7 +27,13 @@ export function nodeEvents(nodeName: string, before: NodeStatus | undefined, aft
     const was = before?.conditions?.find((candidate) => candidate.type === condition.type)?.status;
     const reason = REASONS[condition.type]?.[condition.status];
     if (was === condition.status || reason === undefined) continue;
-    events.push({ type: 'Normal', reason, message: `Node ${nodeName} status is now: ${reason}` });
+    // A Node that begins not ready has not become so.
+    if (was === undefined && reason === 'NodeNotReady') continue;
+    events.push(statusEvent(nodeName, reason));
   }
   return events;
+}
+
+export function statusEvent(nodeName: string, reason: string): NodeEvent {
+  return { type: 'Normal', reason, message: `Node ${nodeName} status is now: ${reason}` };
 }

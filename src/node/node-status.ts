@@ -1,15 +1,21 @@
 import type { Image } from '../host/cri/port.ts';
-import type { FilesystemCapacity, HostAddress, MachineFacts } from '../host/machine/port.ts';
+import type { FilesystemCapacity, MachineFacts } from '../host/machine/port.ts';
 import type { ResourceList } from '../model/meta.ts';
 import type { NodeStatus } from '../model/node.ts';
-import { nodeAddresses, nodeIPs } from './node-addresses.ts';
+import { formatBytes } from '../model/quantity.ts';
+import { isExtendedResource } from './extended-resources.ts';
+import { type FoundIPs, nodeAddresses } from './node-addresses.ts';
 import { nodeConditions } from './node-conditions.ts';
-import type { PressureState } from './pressure.ts';
+import type { PressureKind } from './pressure.ts';
 import type { RuntimeFacts } from './runtime-facts.ts';
+import { shownRuntimeVersion } from './runtime-version.ts';
 
 export interface NodeStatusOptions {
   readonly nodeName: string;
+  /** --node-ip. */
   readonly nodeIPs: readonly string[];
+  /** --cloud-provider=external: another process sets the addresses. */
+  readonly externalCloudProvider: boolean;
   readonly maxPods: number;
   /** 0: no limit of that kind. */
   readonly podsPerCore: number;
@@ -18,17 +24,26 @@ export interface NodeStatusOptions {
   readonly maxImages: number;
   /** status.nodeInfo.kubeletVersion, such as v1.36.0+deckhand.0.1.0. */
   readonly kubeletVersion: string;
+  /** Sorted names of what this node can do beyond what every node can (KEP-5328). */
+  readonly declaredFeatures: readonly string[];
 }
 
 export interface NodeFacts {
   readonly machine: MachineFacts;
-  readonly addresses: readonly HostAddress[];
+  readonly ips: FoundIPs;
   /** The file system of the pod directories. */
   readonly nodefs: FilesystemCapacity | undefined;
   readonly runtime: RuntimeFacts;
-  readonly pressure: PressureState;
-  /** Capacity without what is reserved. */
-  readonly allocatable: ResourceList;
+  readonly unhealthy: readonly string[];
+  readonly pressures: ReadonlySet<PressureKind>;
+  /** A capacity without what is reserved. */
+  readonly allocatable: (capacity: ResourceList) => ResourceList;
+}
+
+/** Milliseconds since the epoch for what is written, Clock.monotonic for what is measured. */
+export interface Moment {
+  readonly now: number;
+  readonly monotonic: number;
 }
 
 /** kubelet lists at most five names of an image (nodestatus/setters.go, maxNamesPerImageInNodeStatus). */
@@ -36,39 +51,41 @@ const NAMES_PER_IMAGE = 5;
 
 /** What the machine has (kubelet nodestatus.MachineInfo). */
 export function nodeCapacity(
-  machine: MachineFacts,
-  nodefs: FilesystemCapacity | undefined,
+  machine: Pick<MachineFacts, 'cpuCount' | 'memoryBytes' | 'hugepages'>,
+  nodefs: Pick<FilesystemCapacity, 'capacityBytes'> | undefined,
   options: Pick<NodeStatusOptions, 'maxPods' | 'podsPerCore'>,
 ): ResourceList {
   const { maxPods, podsPerCore } = options;
   const pods = podsPerCore > 0 ? Math.min(maxPods, podsPerCore * machine.cpuCount) : maxPods;
   const capacity: ResourceList = {
     cpu: String(machine.cpuCount),
-    memory: `${Math.floor(machine.memoryBytes / 1024)}Ki`,
+    memory: formatBytes(machine.memoryBytes),
     pods: String(pods),
   };
-  if (nodefs !== undefined) capacity['ephemeral-storage'] = `${Math.floor(nodefs.capacityBytes / 1024)}Ki`;
-  for (const { size, bytes } of machine.hugepages) {
-    capacity[`hugepages-${size}`] = bytes === 0 ? '0' : `${Math.floor(bytes / 1024)}Ki`;
-  }
+  if (nodefs !== undefined) capacity['ephemeral-storage'] = formatBytes(nodefs.capacityBytes);
+  for (const { size, bytes } of machine.hugepages) capacity[`hugepages-${size}`] = formatBytes(bytes);
   return capacity;
 }
 
-/** The whole status that this node writes of itself. `previous` is the API's: it gives unchanged conditions their age. */
+/**
+ * The whole status that this node writes of itself, worked out in kubelet's order. `previous` is the API's: it gives
+ * unchanged conditions their age, and holds resources that others advertise on this node.
+ */
 export function nodeStatus(
   facts: NodeFacts,
   options: NodeStatusOptions,
   previous: NodeStatus | undefined,
-  now: number,
+  { now, monotonic }: Moment,
 ): NodeStatus {
   const { machine, runtime } = facts;
-  const capacity = nodeCapacity(machine, facts.nodefs, options);
-  const missing = ['cpu', 'memory', 'ephemeral-storage', 'pods'].filter((name) => capacity[name] === undefined);
-  const { version, status } = runtime;
+  const own = nodeCapacity(machine, facts.nodefs, options);
+  const capacity = { ...previous?.capacity, ...own };
+  const missing = ['cpu', 'memory', 'pods', 'ephemeral-storage'].filter((name) => capacity[name] === undefined);
+  const { version, abilities } = runtime;
   return {
-    addresses: nodeAddresses(nodeIPs(options.nodeIPs, facts.addresses), options.nodeName),
+    addresses: nodeAddresses(facts.ips, options, previous?.addresses),
     capacity,
-    allocatable: facts.allocatable,
+    allocatable: allocatableOf(capacity, facts.allocatable, previous?.allocatable),
     nodeInfo: {
       machineID: machine.machineID,
       systemUUID: machine.systemUUID,
@@ -76,7 +93,9 @@ export function nodeStatus(
       kernelVersion: machine.kernelVersion,
       osImage: machine.osImage,
       containerRuntimeVersion:
-        version === undefined ? 'unknown://unknown' : `${version.runtimeName}://${version.runtimeVersion}`,
+        version === undefined
+          ? 'containerd://Unknown'
+          : `${version.runtimeName}://${shownRuntimeVersion(version.runtimeVersion)}`,
       kubeletVersion: options.kubeletVersion,
       // No longer filled since 1.33 (DisableNodeKubeProxyVersion).
       kubeProxyVersion: '',
@@ -86,25 +105,54 @@ export function nodeStatus(
     },
     daemonEndpoints: { kubeletEndpoint: { Port: options.kubeletPort } },
     images: nodeImages(runtime.images, options.maxImages),
-    ...(status === undefined
-      ? {}
+    ...(abilities === undefined
+      ? keptAbilities(previous)
       : {
-          runtimeHandlers: status.runtimeHandlers.map(({ name, recursiveReadOnlyMounts, userNamespaces }) => ({
-            name,
-            features: { recursiveReadOnlyMounts, userNamespaces },
-          })),
-          features: { supplementalGroupsPolicy: status.supplementalGroupsPolicy },
+          runtimeHandlers: abilities.runtimeHandlers
+            .map(({ name, recursiveReadOnlyMounts, userNamespaces }) => ({
+              name,
+              features: { recursiveReadOnlyMounts, userNamespaces },
+            }))
+            .sort((a, b) => (a.name < b.name ? -1 : 1)),
+          ...(abilities.supplementalGroupsPolicy === undefined
+            ? {}
+            : { features: { supplementalGroupsPolicy: abilities.supplementalGroupsPolicy } }),
         }),
-    conditions: nodeConditions({ runtime, pressure: facts.pressure, missing }, previous?.conditions, now),
+    conditions: nodeConditions(
+      { runtime, unhealthy: facts.unhealthy, pressures: facts.pressures, missing },
+      previous?.conditions,
+      now,
+      monotonic,
+    ),
+    declaredFeatures: [...options.declaredFeatures],
   };
 }
 
-/** The biggest images, with their digests and tags. */
+/** Every resource in capacity has an allocatable amount; an extended one that is in capacity no longer has none. */
+function allocatableOf(
+  capacity: ResourceList,
+  allocatable: (capacity: ResourceList) => ResourceList,
+  previous: ResourceList | undefined,
+): ResourceList {
+  const kept = Object.entries(previous ?? {}).filter(([name]) => !(name in capacity) && !isExtendedResource(name));
+  return { ...Object.fromEntries(kept), ...allocatable(capacity) };
+}
+
+/** While the runtime has not yet said what it can do, what it could do before stands. */
+function keptAbilities(previous: NodeStatus | undefined): Pick<NodeStatus, 'runtimeHandlers' | 'features'> {
+  const { runtimeHandlers, features } = previous ?? {};
+  return {
+    ...(runtimeHandlers === undefined ? {} : { runtimeHandlers }),
+    ...(features === undefined ? {} : { features }),
+  };
+}
+
+/** The biggest images, with their digests and tags; of equal ones the greater id first (sliceutils.ByImageSize). */
 function nodeImages(images: readonly Image[], most: number): { names: string[]; sizeBytes: number }[] {
-  const named = images
-    .map((image) => ({ names: [...image.repoDigests, ...image.repoTags], sizeBytes: image.size }))
-    .filter(({ names }) => names.length > 0)
-    .sort((a, b) => b.sizeBytes - a.sizeBytes || ((a.names[0] ?? '') < (b.names[0] ?? '') ? -1 : 1));
-  const kept = most < 0 ? named : named.slice(0, most);
-  return kept.map(({ names, sizeBytes }) => ({ names: names.slice(0, NAMES_PER_IMAGE), sizeBytes }));
+  const sorted = [...images].sort((a, b) => b.size - a.size || (a.id > b.id ? -1 : 1));
+  const kept = most < 0 ? sorted : sorted.slice(0, most);
+  return kept.map(({ repoDigests, repoTags, size }) => ({
+    names: [...repoDigests, ...repoTags].slice(0, NAMES_PER_IMAGE),
+    sizeBytes: size,
+  }));
 }

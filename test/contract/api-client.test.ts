@@ -10,6 +10,7 @@ import type { Pod } from '../../src/model/pod.ts';
 import { resources } from '../../src/model/resource.ts';
 import { MemoryApi } from '../unit/cluster/memory-api.ts';
 import { serveMemoryApi } from '../unit/cluster/memory-api-server.ts';
+import { TestPki } from '../unit/cluster/test-pki.ts';
 import { NODE_NAME, startEmbeddedApi } from '../unit/standalone/embedded-api.ts';
 import { apiClientContract } from './api-client.contract.ts';
 
@@ -43,6 +44,23 @@ apiClientContract('HTTP to the fake', async () => {
     close: async () => {
       api.close();
       await server.close();
+    },
+  };
+});
+
+apiClientContract('HTTP/2 to the fake', async () => {
+  const pki = new TestPki();
+  const server = await serveMemoryApi(seeded(), { ...pki.server(), ca: pki.ca }, {});
+  const connection = { server: new URL(server.url), ca: pki.ca };
+  const api = new HttpApiClient({ connection }, { clock: new SystemClock() });
+  return {
+    api,
+    serviceAccount: 'default',
+    close: async () => {
+      expect(server.sessions.size).toBe(1);
+      api.close();
+      await server.close();
+      pki.close();
     },
   };
 });

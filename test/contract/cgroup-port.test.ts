@@ -216,6 +216,17 @@ describe.each<[string, () => Promise<Harness>]>([
     expect(await port.read(`${base}/none`)).toEqual({});
   });
 
+  it('reads the root, which cannot be changed, and how much cache a cgroup holds', async () => {
+    const { port, base } = await start();
+    const root = await port.read('/');
+    // The imitated root of v2 is a bare directory.
+    if (port.version === 1) expect(root.memoryInactiveFile).toBeGreaterThanOrEqual(0);
+    if (port.version === 1) expect(root.memoryUsage).toBeGreaterThanOrEqual(root.memoryInactiveFile ?? 0);
+    await expect(port.apply('/', { cpuShares: 2 })).rejects.toMatchObject({ code: 'InvalidArgument' });
+    await port.apply(`${base}/cache`, {});
+    expect((await port.read(`${base}/cache`)).memoryInactiveFile).toBe(0);
+  });
+
   it('removes a tree and kills what runs in it, and in nothing else', async () => {
     const { port, base, enter, alive } = await start();
     await port.apply(`${base}/pod1/c1`, {});

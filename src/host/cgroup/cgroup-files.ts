@@ -117,3 +117,9 @@ export async function directoriesIfThere(files: CgroupFiles, path: string): Prom
     throw cgroupError(error, `list ${path}`);
   }
 }
+
+/** One number of a file such as memory.stat ("inactive_file 4096" on a line of its own). */
+export function statValue(text: string | undefined, name: string): number | undefined {
+  const match = text === undefined ? null : new RegExp(`^${name} (\\d+)$`, 'm').exec(text);
+  return match === null ? undefined : Number(match[1]);
+}

@@ -15,3 +15,8 @@ export function cgroupParts(path: string): string[] {
   }
   return parts;
 }
+
+/** As cgroupParts; the root, which may be read but never changed, has no parts. */
+export function readableParts(path: string): string[] {
+  return path === '/' ? [] : cgroupParts(path);
+}

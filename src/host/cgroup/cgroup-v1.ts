@@ -7,9 +7,10 @@ import {
   errnoOf,
   makeDirectory,
   readIfThere,
+  statValue,
   writeFileOf,
 } from './cgroup-files.ts';
-import { cgroupParts } from './cgroup-path.ts';
+import { cgroupParts, readableParts } from './cgroup-path.ts';
 import { killAndRemove, type RemoveDeps, treeOf } from './kill-and-remove.ts';
 import type { CgroupMount } from './mounts.ts';
 import type { CgroupLimits, CgroupPort, CgroupReading } from './port.ts';
@@ -87,7 +88,7 @@ export class CgroupV1 implements CgroupPort {
   }
 
   async read(path: string): Promise<CgroupReading> {
-    const parts = cgroupParts(path);
+    const parts = readableParts(path);
     const number = async (controller: string, file: string): Promise<number | undefined> => {
       const text = await this.text(controller, parts, file);
       return text === undefined ? undefined : text === 'max' ? -1 : Number(text);
@@ -101,6 +102,7 @@ export class CgroupV1 implements CgroupPort {
       cpuPeriod: await number('cpu', 'cpu.cfs_period_us'),
       memoryLimit: memory !== undefined && memory >= NO_LIMIT_BYTES ? -1 : memory,
       memoryUsage: await number('memory', 'memory.usage_in_bytes'),
+      memoryInactiveFile: statValue(await this.text('memory', parts, 'memory.stat'), 'total_inactive_file'),
       pidsLimit: await number('pids', 'pids.max'),
       pids: procs?.split('\n').filter(Boolean).map(Number),
     });

@@ -8,9 +8,10 @@ import {
   errnoOf,
   makeDirectory,
   readIfThere,
+  statValue,
   writeFileOf,
 } from './cgroup-files.ts';
-import { cgroupParts } from './cgroup-path.ts';
+import { cgroupParts, readableParts } from './cgroup-path.ts';
 import { defined } from './cgroup-v1.ts';
 import { killAndRemove, processesIn, type RemoveDeps, treeOf } from './kill-and-remove.ts';
 import type { CgroupLimits, CgroupPort, CgroupReading } from './port.ts';
@@ -101,7 +102,7 @@ export class CgroupV2 implements CgroupPort {
   }
 
   async read(path: string): Promise<CgroupReading> {
-    const directory = this.directory(path);
+    const directory = join(this.mountPoint, ...readableParts(path));
     const text = (file: string): Promise<string | undefined> => readIfThere(this.deps.files, join(directory, file));
     const number = async (file: string): Promise<number | undefined> => {
       const value = await text(file);
@@ -115,6 +116,7 @@ export class CgroupV2 implements CgroupPort {
       cpuPeriod: max?.period,
       memoryLimit: await number('memory.max'),
       memoryUsage: await number('memory.current'),
+      memoryInactiveFile: statValue(await text('memory.stat'), 'inactive_file'),
       pidsLimit: await number('pids.max'),
       pids: (await text('cgroup.procs'))?.split('\n').filter(Boolean).map(Number),
     });

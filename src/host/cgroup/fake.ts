@@ -131,8 +131,10 @@ export class FakeCgroups implements CgroupPort {
   }
 
   async read(path: string): Promise<CgroupReading> {
-    const group = this.find(path);
+    const group = path === '/' ? this.root : this.find(path);
     if (group === undefined) return {};
+    // The root of cgroup v2 has statistics and no limits, and does not say how much is in use.
+    if (path === '/' && this.version === 2) return { memoryInactiveFile: 0, pids: [...group.processes.keys()] };
     const cpu = this.controllers.has('cpu')
       ? {
           ...(this.version === 1 ? { cpuShares: group.shares } : { cpuWeight: weightFromShares(group.shares) }),
@@ -142,7 +144,9 @@ export class FakeCgroups implements CgroupPort {
       : {};
     return {
       ...cpu,
-      ...(this.controllers.has('memory') ? { memoryLimit: group.memory, memoryUsage: memoryOf(group) } : {}),
+      ...(this.controllers.has('memory')
+        ? { memoryLimit: group.memory, memoryUsage: memoryOf(group), memoryInactiveFile: 0 }
+        : {}),
       ...(this.controllers.has('pids') ? { pidsLimit: group.pids } : {}),
       pids: [...group.processes.keys()],
     };

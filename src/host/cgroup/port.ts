@@ -13,7 +13,7 @@ export interface CgroupPort {
   remove(path: string): Promise<void>;
   /** Names of the cgroups directly below `path`; empty when absent. */
   children(path: string): Promise<string[]>;
-  /** What the kernel holds now; fields of absent controllers are undefined. */
+  /** What the kernel holds now; fields of absent controllers are undefined. The root "/" can be read as well. */
   read(path: string): Promise<CgroupReading>;
 }
 
@@ -40,6 +40,8 @@ export interface CgroupReading {
   readonly cpuPeriod?: number;
   readonly memoryLimit?: number;
   readonly memoryUsage?: number;
+  /** Bytes of page cache that the kernel takes back first (memory.stat), children included. */
+  readonly memoryInactiveFile?: number;
   readonly pidsLimit?: number;
   readonly pids?: readonly number[];
 }

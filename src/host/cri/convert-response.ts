@@ -146,7 +146,7 @@ export function runtimeStatusFromWire(response: wire.StatusResponse): RuntimeSta
       recursiveReadOnlyMounts: handler.features?.recursiveReadOnlyMounts ?? false,
       userNamespaces: handler.features?.userNamespaces ?? false,
     })),
-    supplementalGroupsPolicy: response.features?.supplementalGroupsPolicy ?? false,
+    supplementalGroupsPolicy: response.features?.supplementalGroupsPolicy,
   };
 }
 

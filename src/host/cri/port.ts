@@ -96,7 +96,8 @@ export interface VersionInfo {
 export interface RuntimeStatus {
   readonly conditions: readonly { type: string; status: boolean; reason: string; message: string }[];
   readonly runtimeHandlers: readonly { name: string; recursiveReadOnlyMounts: boolean; userNamespaces: boolean }[];
-  readonly supplementalGroupsPolicy: boolean;
+  /** undefined: the runtime is older than the question (containerd before 2.0). */
+  readonly supplementalGroupsPolicy: boolean | undefined;
 }
 
 export type Labels = Readonly<Record<string, string>>;

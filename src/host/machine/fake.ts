@@ -1,5 +1,13 @@
 import { CodedError } from '../../kit/errors.ts';
-import type { FilesystemCapacity, HostAddress, MachineDetails, MachineFacts, MachinePort } from './port.ts';
+import type {
+  FilesystemCapacity,
+  HostAddress,
+  MachineDetails,
+  MachineFacts,
+  MachineLoad,
+  MachinePort,
+  MachineSetup,
+} from './port.ts';
 
 const GIB = 2 ** 30;
 
@@ -16,9 +24,26 @@ export class FakeMachine implements MachinePort {
   }
 
   /** Gives everything below `path` a file system of its own. */
-  mount(path: string, capacity: FilesystemCapacity): void {
+  mount(path: string, capacity: Omit<FilesystemCapacity, 'device'>): void {
     if (!path.startsWith('/')) throw new CodedError('InvalidArgument', `mount point ${path} needs to be absolute`);
-    this.filesystems.set(path, capacity);
+    const device = this.filesystems.get(path)?.device ?? this.filesystems.size + 1;
+    this.filesystems.set(path, { ...capacity, device });
+  }
+
+  /** What names resolve to. */
+  readonly names = new Map<string, string[]>();
+  /** Memory in use and threads. */
+  inUse: MachineLoad = { memoryUsedBytes: GIB, tasks: 100 };
+
+  async resolve(name: string): Promise<string[]> {
+    return [...(this.names.get(name) ?? [])];
+  }
+
+  async load(): Promise<MachineLoad> {
+    if (this.inUse.memoryUsedBytes > this.known.memoryBytes) {
+      throw new CodedError('Internal', `a machine of ${this.known.memoryBytes} bytes cannot use more`);
+    }
+    return this.inUse;
   }
 
   addAddress(address: HostAddress): void {
@@ -35,6 +60,14 @@ export class FakeMachine implements MachinePort {
 
   addresses(): HostAddress[] {
     return [...this.hostAddresses];
+  }
+
+  swaps: readonly string[] = [];
+  openFiles = 1_048_576;
+  systemd = true;
+
+  async setup(): Promise<MachineSetup> {
+    return { swaps: this.swaps, openFiles: this.openFiles, systemd: this.systemd };
   }
 
   /** 0 as for a process that nobody cared for. */
@@ -83,6 +116,7 @@ const FACTS: MachineFacts = {
   operatingSystem: 'linux',
   architecture: 'amd64',
   maxPids: 32_768,
+  uptimeMs: 60_000,
 };
 
 const ETH0: HostAddress = {

@@ -5,10 +5,25 @@ export interface MachinePort {
   /** What takes longer to find out, asked once in the background; never throws, knows what it can. */
   details(): Promise<MachineDetails>;
   addresses(): HostAddress[];
+  /** The addresses that a name has here (getaddrinfo: /etc/hosts, DNS); empty when it has none. */
+  resolve(name: string): Promise<string[]>;
+  /** What is in use now. */
+  load(): Promise<MachineLoad>;
   /** The file system that holds `path`. Throws NotFound. */
   filesystem(path: string): Promise<FilesystemCapacity>;
   /** This process's oom_score_adj, -1000..1000 (proc_pid_oom_score_adj(5)). Throws Forbidden without CAP_SYS_RESOURCE. */
   setOwnOomScoreAdj(score: number): Promise<void>;
+  /** What a node's start depends on. */
+  setup(): Promise<MachineSetup>;
+}
+
+export interface MachineSetup {
+  /** Files and devices that are swapped to, of /proc/swaps. */
+  readonly swaps: readonly string[];
+  /** How many files this process may open at most: RLIMIT_NOFILE, hard. Node raises the soft limit to it by itself. */
+  readonly openFiles: number;
+  /** systemd is PID 1 (sd_booted(3)). */
+  readonly systemd: boolean;
 }
 
 export interface MachineFacts {
@@ -32,6 +47,15 @@ export interface MachineFacts {
   readonly architecture: string;
   /** kernel.pid_max, or threads-max where that is lower. */
   readonly maxPids: number;
+  /** Milliseconds from the boot to the moment of asking. */
+  readonly uptimeMs: number;
+}
+
+export interface MachineLoad {
+  /** Memory that is not free, page cache included. */
+  readonly memoryUsedBytes: number;
+  /** Threads of all processes. */
+  readonly tasks: number;
 }
 
 export interface MachineDetails {
@@ -58,6 +82,8 @@ export interface HostAddress {
 }
 
 export interface FilesystemCapacity {
+  /** The kernel's number for the device: two paths with the same one share their space. */
+  readonly device: number;
   readonly capacityBytes: number;
   /** For processes without privileges. */
   readonly availableBytes: number;

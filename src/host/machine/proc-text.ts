@@ -6,6 +6,11 @@ export function meminfoBytes(text: string, name: string): number {
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 
+/** Threads of all processes in /proc/loadavg ("0.20 0.18 0.12 1/80 11206"); 0 when it says nothing. */
+export function tasksOfLoadavg(text: string): number {
+  return Number(/^(?:\S+\s+){3}\d+\/(\d+)\s/.exec(text)?.[1] ?? 0);
+}
+
 /** How many numbers a kernel list such as "0-3,8,10-11" holds. */
 export function countOfRanges(text: string): number {
   let count = 0;
@@ -64,4 +69,19 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
 /** Go's name of what Node calls process.arch. */
 export function goArchitecture(nodeArchitecture: string): string {
   return ARCHITECTURES[nodeArchitecture] ?? nodeArchitecture;
+}
+
+/** The file names of /proc/swaps, which has a heading. */
+export function swapsOf(text: string): readonly string[] {
+  return text
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim().split(/\s+/)[0] ?? '')
+    .filter((name) => name !== '');
+}
+
+/** The hard limit of "Max open files" in /proc/PID/limits (proc_pid_limits(5)); Infinity: unlimited. */
+export function openFilesOf(text: string): number {
+  const [, hard] = /^Max open files\s+\S+\s+(\S+)/m.exec(text) ?? [];
+  return hard === undefined || hard === 'unlimited' ? Number.POSITIVE_INFINITY : Number(hard);
 }

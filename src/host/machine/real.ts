@@ -1,10 +1,19 @@
+import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
-import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, statfs, writeFile } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { CodedError, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
-import type { FilesystemCapacity, HostAddress, MachineDetails, MachineFacts, MachinePort } from './port.ts';
+import type {
+  FilesystemCapacity,
+  HostAddress,
+  MachineDetails,
+  MachineFacts,
+  MachineLoad,
+  MachinePort,
+  MachineSetup,
+} from './port.ts';
 import {
   countOfRanges,
   defaultInterfaces4,
@@ -12,7 +21,10 @@ import {
   goArchitecture,
   hugepageSize,
   meminfoBytes,
+  openFilesOf,
   osReleaseValue,
+  swapsOf,
+  tasksOfLoadavg,
 } from './proc-text.ts';
 
 export interface RealMachineOptions {
@@ -32,7 +44,7 @@ export class RealMachine implements MachinePort {
   }
 
   async facts(): Promise<MachineFacts> {
-    const [meminfo, online, machineIdText, productUuid, bootID, kernelVersion, osRelease, pidMax, threadsMax] =
+    const [meminfo, online, machineIdText, productUuid, bootID, kernelVersion, osRelease, pidMax, threadsMax, uptime] =
       await Promise.all([
         this.need('/proc/meminfo'),
         this.text('/sys/devices/system/cpu/online'),
@@ -43,6 +55,7 @@ export class RealMachine implements MachinePort {
         this.firstOf('/etc/os-release', '/usr/lib/os-release'),
         this.text('/proc/sys/kernel/pid_max'),
         this.text('/proc/sys/kernel/threads-max'),
+        this.text('/proc/uptime'),
       ]);
     const machineID = machineIdText ?? '';
     return {
@@ -60,6 +73,7 @@ export class RealMachine implements MachinePort {
       operatingSystem: 'linux',
       architecture: goArchitecture(process.arch),
       maxPids: Math.min(Number(pidMax ?? 32_768), Number(threadsMax ?? Number.POSITIVE_INFINITY)),
+      uptimeMs: Math.round(Number.parseFloat(uptime ?? '0') * 1000),
     };
   }
 
@@ -88,7 +102,41 @@ export class RealMachine implements MachinePort {
         });
       }
     }
-    return addresses;
+    // Of several default routes the kernel's first goes first: it lists them by their metric.
+    const rank = ({ interface: name, family }: HostAddress): number => {
+      const at = [...routes[family]].indexOf(name);
+      return at === -1 ? routes[family].size : at;
+    };
+    return addresses.sort((a, b) => rank(a) - rank(b));
+  }
+
+  async resolve(name: string): Promise<string[]> {
+    try {
+      return (await lookup(name, { all: true })).map(({ address }) => address);
+    } catch {
+      return [];
+    }
+  }
+
+  async load(): Promise<MachineLoad> {
+    const [meminfo, loadavg] = await Promise.all([this.need('/proc/meminfo'), this.need('/proc/loadavg')]);
+    return {
+      memoryUsedBytes: meminfoBytes(meminfo, 'MemTotal') - meminfoBytes(meminfo, 'MemFree'),
+      tasks: tasksOfLoadavg(loadavg),
+    };
+  }
+
+  async setup(): Promise<MachineSetup> {
+    const [swaps, limits, systemd] = await Promise.all([
+      // A kernel without swap has no such file.
+      this.text('/proc/swaps'),
+      this.text('/proc/self/limits'),
+      stat(`${this.root}/run/systemd/system`).then(
+        (found) => found.isDirectory(),
+        () => false,
+      ),
+    ]);
+    return { swaps: swapsOf(swaps ?? ''), openFiles: openFilesOf(limits ?? ''), systemd };
   }
 
   async setOwnOomScoreAdj(score: number): Promise<void> {
@@ -108,8 +156,14 @@ export class RealMachine implements MachinePort {
 
   async filesystem(path: string): Promise<FilesystemCapacity> {
     try {
-      const { bsize, blocks, bavail, files, ffree } = await statfs(path);
-      return { capacityBytes: bsize * blocks, availableBytes: bsize * bavail, inodes: files, inodesFree: ffree };
+      const [{ bsize, blocks, bavail, files, ffree }, { dev }] = await Promise.all([statfs(path), stat(path)]);
+      return {
+        device: dev,
+        capacityBytes: bsize * blocks,
+        availableBytes: bsize * bavail,
+        inodes: files,
+        inodesFree: ffree,
+      };
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
       throw new CodedError(

@@ -3,7 +3,7 @@ import { CodedError } from '../../kit/errors.ts';
 import { sharesFromMilli } from '../../model/cpu.ts';
 import type { ResourceList } from '../../model/meta.ts';
 import { type Amounts, amountsOf } from '../../model/pod-resources.ts';
-import { formatNano, milliValueOf, type Nano, parseQuantity, wholeValueOf } from '../../model/quantity.ts';
+import { formatBytes, formatNano, milliValueOf, type Nano, parseQuantity, wholeValueOf } from '../../model/quantity.ts';
 
 export interface Reservations {
   readonly kubeReserved: ResourceList;
@@ -12,6 +12,7 @@ export interface Reservations {
   readonly evictionHard: Readonly<Record<string, string>>;
 }
 
+const ONE: Nano = 1_000_000_000n;
 const EVICTION_SIGNALS: Readonly<Record<string, string>> = {
   'memory.available': 'memory',
   'nodefs.available': 'ephemeral-storage',
@@ -74,9 +75,9 @@ function reservedAmounts(capacity: Amounts, reservations: Reservations, withEvic
 function thresholdAmount(threshold: string, capacity: Nano): Nano {
   const percent = /^(\d+(?:\.\d+)?)%$/.exec(threshold)?.[1];
   if (percent === undefined) return parseQuantity(threshold);
-  // Whole bytes: a threshold is compared with byte counts.
-  const amount = (capacity * parseQuantity(percent)) / 100_000_000_000n;
-  return amount - (amount % 1_000_000_000n);
+  // Whole bytes of a 32-bit share, as kubelet works it out: allocatable is the same to the last digit.
+  const share = Math.fround(Math.fround(Number(percent)) / 100);
+  return BigInt(Math.floor(Number(capacity / ONE) * share)) * ONE;
 }
 
 function less(capacity: Amounts, reserved: Amounts): Amounts {
@@ -97,8 +98,8 @@ function atLeastZero(amount: Nano): Nano {
   return amount > 0n ? amount : 0n;
 }
 
-/** Memory in Ki, as the kernel and kubelet count it. */
+/** Bytes with a binary suffix where one divides them, as kubelet writes them. */
 function textOf(name: string, amount: Nano): string {
-  const kibi = 1024n * 1_000_000_000n;
-  return name === 'memory' && amount > 0n && amount % kibi === 0n ? `${amount / kibi}Ki` : formatNano(amount);
+  const isBytes = name === 'memory' || name === 'ephemeral-storage' || name.startsWith('hugepages-');
+  return isBytes && amount % ONE === 0n ? formatBytes(Number(amount / ONE)) : formatNano(amount);
 }

@@ -52,6 +52,8 @@ export class PodCgroups {
   private readonly pods = new Map<string, KnownPod>();
   private burstableShares: number | undefined;
   private rootDone = false;
+  private rootResult: { readonly error: unknown } | undefined;
+  private onRoot: ((error: unknown) => void) | undefined;
   private raiseOnlyUntil = 0;
   private batch: Timer | undefined;
   private verify: Timer | undefined;
@@ -82,6 +84,12 @@ export class PodCgroups {
     this.burstableShares = burstableWasThere ? undefined : MIN_SHARES;
     this.raiseOnlyUntil = burstableWasThere ? this.clock.monotonic() + ADOPTION_MS : 0;
     this.scheduleVerify();
+  }
+
+  /** Tells how limiting the cgroup of all pods went: at once, and with each try to come. Undefined: it is limited. */
+  onRootLimited(listener: (error: unknown) => void): void {
+    this.onRoot = listener;
+    if (this.rootResult !== undefined) listener(this.rootResult.error);
   }
 
   pathOf(pod: Pod): string {
@@ -152,12 +160,19 @@ export class PodCgroups {
     await this.writing;
   }
 
+  private tellOfRoot(error: unknown): void {
+    this.rootResult = { error };
+    this.onRoot?.(error);
+  }
+
   private async limitRoot(limits: CgroupLimits): Promise<void> {
     try {
       await this.cgroups.apply(this.paths.root, limits);
       this.rootDone = true;
+      this.tellOfRoot(undefined);
     } catch (error) {
       this.rootDone = false;
+      this.tellOfRoot(error);
       this.log.warn(
         { path: this.paths.root, limits, error: messageOf(error) },
         'node allocatable is not enforced yet; trying again in a minute',
