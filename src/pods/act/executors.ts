@@ -8,6 +8,8 @@ import { type ContainerKind, findContainer } from '../container-kinds.ts';
 import { MINIMUM_STOP_SECONDS } from '../diff/kill.ts';
 import type { Step } from '../diff/step.ts';
 import { environmentRecord } from '../environment/resolve-environment.ts';
+import { podText } from '../identity.ts';
+import type { ImagePuller } from '../images/image-puller.ts';
 import { newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
 import type { RuntimeCache } from '../observe/runtime-cache.ts';
 import type { PodMetrics } from '../pod-metrics.ts';
@@ -17,7 +19,6 @@ import { containerSecurity, type SecurityOptions } from '../security/container-s
 import { verifyRunAsNonRoot } from '../security/run-as-non-root.ts';
 import { StepError, withReason } from '../step-error.ts';
 import { containerConfig } from './container-config.ts';
-import type { ImagePuller } from './image-puller.ts';
 import { lateAbort } from './late-abort.ts';
 import type { PodParts } from './pod-parts.ts';
 import { containerReference } from './references.ts';
@@ -43,7 +44,8 @@ export interface ExecutorDeps {
     readonly config: DNSConfig;
     readonly warnings: readonly { readonly reason: string; readonly message: string }[];
   };
-  readonly runtimeHandler: (pod: Pod) => string;
+  /** The runtime's name for how the pod is run; "" is its default. */
+  readonly runtimeHandler: (pod: Pod, signal: AbortSignal) => Promise<string>;
   readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -130,6 +132,8 @@ export class StepExecutor {
     ]);
     signal.throwIfAborted();
     state.prepared = true;
+    // The first look at them after this one tells when a token wants renewal.
+    if (hasToken(state.pod)) state.volumesStale = true;
   }
 
   private async ensureCgroup(state: PodState): Promise<void> {
@@ -155,11 +159,8 @@ export class StepExecutor {
     const patience = lateAbort(state.starting.signal, SANDBOX_PATIENCE_MS, this.deps.clock);
     await withReason('FailedCreatePodSandBox', async () => {
       try {
-        const id = await cri.runPodSandbox(
-          this.sandboxConfig(state, attempt),
-          this.deps.runtimeHandler(pod),
-          patience.signal,
-        );
+        const handler = await this.deps.runtimeHandler(pod, state.starting.signal);
+        const id = await cri.runPodSandbox(this.sandboxConfig(state, attempt), handler, patience.signal);
         this.deps.metrics.startedPods.inc();
         await runtime.refreshSandbox(identity, id);
       } catch (error) {
@@ -244,19 +245,22 @@ export class StepExecutor {
     const before = newestContainer(this.runtimeOf(state), container.name);
     const id = step.createdId ?? (await this.create(step, state, container));
     if (step.createdId === undefined) {
-      events.event(reference, 'Normal', 'Created', `Created container: ${container.name}`);
+      events.event(reference, 'Normal', 'Created', 'Container created');
     }
     if (before !== undefined && before.state === 'EXITED') {
       state.restarting(container.name, before.finishedAt, clock.now(), this.options.maxCrashBackoffMs);
     }
     const postStart = container.lifecycle?.postStart;
-    state.started(container.name, id, postStart !== undefined);
+    state.starts(container.name, id);
     try {
       await withReason('RunContainerError', () => this.startCreated(id, step.sandboxId, state));
-      events.event(reference, 'Normal', 'Started', `Started container ${container.name}`);
+      events.event(reference, 'Normal', 'Started', 'Container started');
       if (postStart !== undefined) await this.postStart(state, container, id);
-    } finally {
-      state.postStarted(container.name);
+      state.started(container.name);
+    } catch (error) {
+      // One whose hook has failed never counts as started; it is being killed.
+      if (!state.kills.has(id) || state.ending) state.started(container.name);
+      throw error;
     }
   }
 
@@ -322,8 +326,12 @@ export class StepExecutor {
       await hooks.run(handler, this.hookTarget(state, container, id), state.starting.signal);
     } catch (error) {
       if (state.starting.signal.aborted) throw error;
-      const message = `PostStartHook failed: ${messageOf(error)}`;
-      events.event(containerReference(state.pod, container.name), 'Warning', 'FailedPostStartHook', message);
+      events.event(
+        containerReference(state.pod, container.name),
+        'Warning',
+        'FailedPostStartHook',
+        'PostStartHook failed',
+      );
       if (!state.kills.has(id)) {
         this.beginKill(
           {
@@ -337,7 +345,7 @@ export class StepExecutor {
           state,
         );
       }
-      throw new StepError('PostStartHookError', message, 'CommandFailed', error);
+      throw new StepError('PostStartHookError', messageOf(error), 'CommandFailed', error);
     }
   }
 
@@ -360,8 +368,12 @@ export class StepExecutor {
     void this.deps.hooks
       .run(handler, this.hookTarget(state, entry.container, step.id), patience.signal)
       .catch((error: unknown) => {
-        const message = `PreStopHook failed: ${messageOf(error)}`;
-        events.event(containerReference(state.pod, step.container), 'Warning', 'FailedPreStopHook', message);
+        const about = containerReference(state.pod, step.container);
+        events.event(about, 'Warning', 'FailedPreStopHook', 'PreStopHook failed');
+        this.deps.log.warn(
+          { pod: podText(state.identity), container: step.container, error: messageOf(error) },
+          'a preStop hook failed',
+        );
       })
       .finally(() => {
         timer.cancel();
@@ -415,6 +427,12 @@ export class StepExecutor {
     if (entry === undefined) throw new CodedError('Internal', `the pod has no container ${name}`);
     return entry;
   }
+}
+
+function hasToken(pod: Pod): boolean {
+  return (pod.spec.volumes ?? []).some(
+    ({ projected }) => projected?.sources?.some((source) => source.serviceAccountToken !== undefined) === true,
+  );
 }
 
 async function ignoreGone(request: Promise<void>): Promise<void> {

@@ -5,6 +5,8 @@ export interface Reference {
   readonly name: string;
   /** True when every use of it says so. */
   readonly optional: boolean;
+  /** No volume has it: it is read when a container starts and not followed after that. */
+  readonly onlyAtStart: boolean;
 }
 
 export interface References {
@@ -12,29 +14,35 @@ export interface References {
   readonly secrets: readonly Reference[];
 }
 
-class Collector {
-  readonly configMaps = new Map<string, boolean>();
-  readonly secrets = new Map<string, boolean>();
+type Uses = Map<string, Omit<Reference, 'name'>>;
 
-  add(into: Map<string, boolean>, name: string | undefined, optional: boolean | undefined): void {
+class Collector {
+  readonly configMaps: Uses = new Map();
+  readonly secrets: Uses = new Map();
+
+  add(into: Uses, name: string | undefined, optional: boolean | undefined, onlyAtStart = false): void {
     if (name === undefined || name === '') return;
-    into.set(name, (into.get(name) ?? true) && optional === true);
+    const known = into.get(name) ?? { optional: true, onlyAtStart: true };
+    into.set(name, {
+      optional: known.optional && optional === true,
+      onlyAtStart: known.onlyAtStart && onlyAtStart,
+    });
   }
 
   addContainer(container: Container): void {
     for (const source of container.envFrom ?? []) {
-      this.add(this.configMaps, source.configMapRef?.name, source.configMapRef?.optional);
-      this.add(this.secrets, source.secretRef?.name, source.secretRef?.optional);
+      this.add(this.configMaps, source.configMapRef?.name, source.configMapRef?.optional, true);
+      this.add(this.secrets, source.secretRef?.name, source.secretRef?.optional, true);
     }
     for (const variable of container.env ?? []) {
       const { configMapKeyRef, secretKeyRef } = variable.valueFrom ?? {};
-      this.add(this.configMaps, configMapKeyRef?.name, configMapKeyRef?.optional);
-      this.add(this.secrets, secretKeyRef?.name, secretKeyRef?.optional);
+      this.add(this.configMaps, configMapKeyRef?.name, configMapKeyRef?.optional, true);
+      this.add(this.secrets, secretKeyRef?.name, secretKeyRef?.optional, true);
     }
   }
 
   result(): References {
-    const list = (map: Map<string, boolean>): Reference[] => [...map].map(([name, optional]) => ({ name, optional }));
+    const list = (uses: Uses): Reference[] => [...uses].map(([name, use]) => ({ name, ...use }));
     return { configMaps: list(this.configMaps), secrets: list(this.secrets) };
   }
 }
@@ -65,6 +73,6 @@ export function referencesOf(pod: Pod): References {
       collector.add(secrets, source.secret?.name, source.secret?.optional);
     }
   }
-  for (const secret of spec.imagePullSecrets ?? []) collector.add(secrets, secret.name, true);
+  for (const secret of spec.imagePullSecrets ?? []) collector.add(secrets, secret.name, true, true);
   return collector.result();
 }

@@ -1,5 +1,5 @@
 import type { ObjectSource, TokenSource } from '../../cluster/port.ts';
-import { CodedError, hasCode } from '../../kit/errors.ts';
+import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
 import type { ResourceList } from '../../model/meta.ts';
 import type { ConfigMap, Secret } from '../../model/objects.ts';
 import type { DownwardAPIVolumeFile, Pod, Volume, VolumeProjection } from '../../model/pod.ts';
@@ -12,7 +12,7 @@ import { allContainers } from './volume-source.ts';
 
 export interface PayloadSources {
   readonly objects: Pick<ObjectSource, 'get'>;
-  readonly tokens: TokenSource;
+  readonly tokens: Pick<TokenSource, 'token'>;
   readonly allocatable: () => ResourceList;
 }
 
@@ -40,13 +40,28 @@ export async function collectPayload(
   } else if (downwardAPI !== undefined) {
     addDownward(builder, pod, downwardAPI.items, downwardAPI.defaultMode ?? DEFAULT_MODE, sources);
   } else {
+    const failures: unknown[] = [];
     for (const source of projected?.sources ?? []) {
-      const renewAt = await addProjection(builder, pod, source, projected?.defaultMode ?? DEFAULT_MODE, sources);
-      if (renewAt !== undefined) againAtMs = Math.min(againAtMs ?? renewAt, renewAt);
+      try {
+        const renewAt = await addProjection(builder, pod, source, projected?.defaultMode ?? DEFAULT_MODE, sources);
+        if (renewAt !== undefined) againAtMs = Math.min(againAtMs ?? renewAt, renewAt);
+      } catch (error) {
+        failures.push(error);
+      }
     }
+    if (failures.length > 0) throw allOf(failures);
   }
   const payload = builder.build();
   return againAtMs === undefined ? { payload } : { payload, againAtMs };
+}
+
+/** Everything that a projected volume lacks at once, as kubelet lists it. */
+function allOf(failures: readonly unknown[]): unknown {
+  const [first] = failures;
+  const texts = [...new Set(failures.map(messageOf))];
+  if (texts.length === 1) return first;
+  const { code, metadata } = first instanceof CodedError ? first : new CodedError('Internal', '');
+  return new CodedError(code, `[${texts.join(', ')}]`, metadata, first);
 }
 
 async function addProjection(

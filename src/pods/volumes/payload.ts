@@ -91,7 +91,8 @@ function addKeys(
     const data = read(item.key);
     if (data !== undefined) builder.add(item.path, { data, mode: item.mode ?? mode }, true);
     else if (source.optional !== true) {
-      throw new CodedError('NotFound', `references non-existent ${kind} key: ${item.key}`, { key: item.key });
+      const whose = kind === 'config' ? 'configmap references' : 'references';
+      throw new CodedError('NotFound', `${whose} non-existent ${kind} key: ${item.key}`, { key: item.key });
     }
   }
 }

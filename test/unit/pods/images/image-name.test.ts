@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { imageToPull } from '../../../../src/pods/act/image-name.ts';
+import { imageToPull } from '../../../../src/pods/images/image-name.ts';
 
 const sha256 = `sha256:${'0123456789abcdef'.repeat(4)}`;
 const sha512 = `sha512:${'0123456789abcdef'.repeat(8)}`;
