@@ -7,11 +7,12 @@ import type { Metrics } from '../kit/metrics.ts';
 import type { Pod, PodStatus } from '../model/pod.ts';
 import { resources } from '../model/resource.ts';
 import { mergedStatus, restartPolicies, statusPatch } from './pod-status-patch.ts';
-import type { ApiClient, PodStatusWriter, View } from './port.ts';
+import type { ApiClient, PodStatusWriter, StatusTarget, View } from './port.ts';
 
 /** status_manager.go, syncPeriod: everything is compared with the API's copy this often. */
 const RESYNC_MS = 10_000;
-const RETRY: BackoffOptions = { baseMs: 200, maxMs: 10_000, jitter: 0.3 };
+/** An API that comes back has all statuses within so long, each node's and pod's at another moment. */
+const RETRY: BackoffOptions = { baseMs: 200, maxMs: 8000, jitter: 0.5 };
 
 type PodIdentity = Parameters<PodStatusWriter['set']>[0];
 
@@ -26,12 +27,16 @@ interface Entry {
    * patch was computed from: the watch has not brought it yet.
    */
   answered: { readonly viewVersion: string | undefined; readonly pod: Pod } | undefined;
+  /** The last patch and the version that the API had after it: what it drops is not sent over and over. */
+  sent: { readonly text: string; readonly version: string | undefined } | undefined;
 }
 
 export interface PodStatusWriterDeps {
   readonly api: ApiClient;
   /** This node's pods as the API has them, status included. */
   readonly pods: View<Pod>;
+  /** Default: each pod shows its own status. */
+  readonly target?: StatusTarget;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: Metrics | undefined;
@@ -95,7 +100,7 @@ export class ApiPodStatusWriter implements PodStatusWriter {
   private entry(pod: PodIdentity): Entry {
     let entry = this.entries.get(pod.uid);
     if (entry === undefined) {
-      entry = { pod, wanted: undefined, finalize: false, since: undefined, answered: undefined };
+      entry = { pod, wanted: undefined, finalize: false, since: undefined, answered: undefined, sent: undefined };
       this.entries.set(pod.uid, entry);
     }
     return entry;
@@ -104,6 +109,12 @@ export class ApiPodStatusWriter implements PodStatusWriter {
   private async write(uid: string): Promise<undefined> {
     const entry = this.entries.get(uid);
     if (entry === undefined) return;
+    const target = this.targetOf(entry);
+    if (target === undefined) {
+      // A static pod without a mirror pod: the next resync looks again. Nobody waits for its end.
+      if (entry.finalize) this.forget(uid);
+      return;
+    }
     try {
       const wanted = entry.wanted;
       const patch = this.patchOf(entry);
@@ -114,7 +125,8 @@ export class ApiPodStatusWriter implements PodStatusWriter {
       entry.since = undefined;
       if (entry.finalize) await this.remove(entry);
     } catch (error) {
-      if (!hasCode(error, 'NotFound', 'Conflict')) throw error;
+      // A mirror pod is made anew by whoever made it.
+      if (target.mirror || !(hasCode(error, 'NotFound') || this.isAnother(entry, error))) throw error;
       // The pod is gone, or another one has its name (the UID in the patch did not match): nobody waits for this.
       this.drop(entry, messageOf(error));
     }
@@ -125,7 +137,22 @@ export class ApiPodStatusWriter implements PodStatusWriter {
     const current = this.current(entry);
     if (current === undefined) throw new CodedError('NotFound', `pod ${nameOf(entry.pod)} is not in the API any more`);
     const before = current.status ?? {};
-    return statusPatch(entry.pod.uid, before, mergedStatus(before, entry.wanted, restartPolicies(current)));
+    const { uid = '', resourceVersion } = current.metadata;
+    const patch = statusPatch(uid, before, mergedStatus(before, entry.wanted, restartPolicies(current)));
+    if (patch === undefined) return undefined;
+    const { sent } = entry;
+    return sent?.version === resourceVersion && sent?.text === JSON.stringify(patch) ? undefined : patch;
+  }
+
+  private targetOf(entry: Entry): ReturnType<StatusTarget> {
+    const { uid } = entry.pod;
+    return this.deps.target === undefined ? { uid, mirror: false } : this.deps.target(uid);
+  }
+
+  /** The API refused for the UID's sake. Other conflicts are of two writers at once, and pass. */
+  private isAnother(entry: Entry, error: unknown): boolean {
+    if (!hasCode(error, 'Conflict')) return false;
+    return this.inView(entry) === undefined || /\buid\b/i.test(messageOf(error));
   }
 
   private async send(entry: Entry, patch: object): Promise<void> {
@@ -134,11 +161,22 @@ export class ApiPodStatusWriter implements PodStatusWriter {
     const target = { namespace, name, subresource: 'status' };
     const pod = await this.deps.api.patch<Pod>(resources.pods, target, patch, 'strategic', this.stop.signal);
     entry.answered = { viewVersion, pod };
+    entry.sent = { text: JSON.stringify(patch), version: pod.metadata.resourceVersion };
     this.deps.logger.debug({ pod: nameOf(entry.pod), phase: pod.status?.phase }, 'wrote pod status');
   }
 
   private async remove(entry: Entry): Promise<void> {
     const { namespace, name, uid } = entry.pod;
+    if (this.targetOf(entry)?.mirror === true) return this.forget(uid);
+    const current = this.current(entry);
+    if (current === undefined && this.deps.pods.synced) return this.forget(uid);
+    const { phase } = current?.status ?? {};
+    if (phase !== 'Succeeded' && phase !== 'Failed') {
+      throw new CodedError(
+        'Aborted',
+        `pod ${nameOf(entry.pod)} is ${phase} in the API; needs a final phase to be deleted`,
+      );
+    }
     await this.deps.api.delete(resources.pods, { namespace, name }, { gracePeriodSeconds: 0, uid }, this.stop.signal);
     this.deps.logger.info({ pod: nameOf(entry.pod), uid }, 'deleted the pod from the API after its last status');
     this.forget(uid);
@@ -159,7 +197,7 @@ export class ApiPodStatusWriter implements PodStatusWriter {
 
   private inView(entry: Entry): Pod | undefined {
     const seen = this.deps.pods.get(nameOf(entry.pod));
-    return seen?.metadata.uid === entry.pod.uid ? seen : undefined;
+    return seen?.metadata.uid === this.targetOf(entry)?.uid ? seen : undefined;
   }
 
   private resyncLater(): void {
@@ -169,15 +207,24 @@ export class ApiPodStatusWriter implements PodStatusWriter {
     });
   }
 
+  /** Looks at once whether the API lacks anything: objects that statuses wait for have come. */
+  lookAgain(): void {
+    this.resync();
+  }
+
   private resync(): void {
     for (const [uid, entry] of this.entries) {
       // What the view has moved on from is of no use any more.
       if (entry.answered !== undefined && this.current(entry) !== entry.answered.pod) entry.answered = undefined;
+      const target = this.targetOf(entry);
+      if (target === undefined) continue;
+      // It may have waited for an object in the API (a static pod's mirror pod), which is there by now.
+      if (this.deps.target !== undefined && entry.since !== undefined) this.queue.request(uid);
       if (entry.since !== undefined || entry.finalize) continue;
       try {
         if (this.patchOf(entry) !== undefined) this.queue.request(uid);
       } catch (error) {
-        if (this.deps.pods.synced) this.drop(entry, messageOf(error));
+        if (this.deps.pods.synced && !target.mirror) this.drop(entry, messageOf(error));
       }
     }
   }

@@ -6,7 +6,7 @@ export interface EventCorrelatorOptions {
   readonly aggregateFrom?: number;
   /** Default 10 minutes. */
   readonly aggregateMs?: number;
-  /** Events that one object may have at once, and how often one more. Default 25, and one in 5 minutes. */
+  /** Events of a type that one object may have at once, and how often one more. Default 25, and one in 5 minutes. */
   readonly spamBurst?: number;
   readonly spamRefillMs?: number;
   /** Objects and events remembered; the longest unused are forgotten first. Default 1024 (4096 in client-go). */
@@ -57,12 +57,14 @@ export class EventCorrelator {
   observe(event: Observation, now: number): Correlated | undefined {
     const { about } = event;
     const object = [about.kind, about.namespace, about.name, about.uid, about.apiVersion].join('\u0000');
-    const group = [object, about.fieldPath, event.type, event.reason].join('\u0000');
+    // Those of all containers of a pod are similar, but only those of one can be the same (client-go events_cache.go).
+    const group = [object, event.type, event.reason].join('\u0000');
     const aggregated = this.aggregated(group, event.message, now);
-    const key = aggregated ? group : `${group}\u0000${event.message}`;
+    const key = aggregated ? group : [group, about.fieldPath, event.message].join('\u0000');
     const counted = this.counted.use(key, () => ({ count: 0, firstAt: now }));
     counted.count++;
-    if (!this.allowed(object, now)) return undefined;
+    // Warnings in plenty leave room for what else there is to say (client-go getSpamKey).
+    if (!this.allowed(`${object}\u0000${event.type}`, now)) return undefined;
     const message = aggregated ? `(combined from similar events): ${event.message}` : event.message;
     return { key, message, count: counted.count, firstAt: counted.firstAt };
   }

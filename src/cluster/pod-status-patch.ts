@@ -1,4 +1,6 @@
+import { canonicalQuantity } from '../model/canonical-quantity.ts';
 import type { ContainerStatus, Pod, PodCondition, PodStatus, RestartPolicy } from '../model/pod.ts';
+import { isQuantity } from '../model/quantity.ts';
 import { isAbsent, sameInApi } from './api-equality.ts';
 
 /** Conditions that the node writes; others belong to somebody else and are left alone (pkg/kubelet/types/pod_status.go). */
@@ -28,10 +30,14 @@ const OWNED_FIELDS = [
   'containerStatuses',
   'ephemeralContainerStatuses',
   'qosClass',
+  'allocatedResources',
+  'resources',
 ] as const satisfies readonly (keyof PodStatus)[];
 
 /** Fields that are kept once they are set, should the new status not have them. */
 const KEPT_FIELDS: ReadonlySet<string> = new Set(['startTime', 'qosClass', 'hostIP', 'hostIPs', 'observedGeneration']);
+/** Fields whose values are quantities, by name; the API gives them back in their canonical form. */
+const RESOURCE_LISTS: ReadonlySet<string> = new Set(['allocatedResources', 'requests', 'limits']);
 /** Lists with patchMergeKey "ip" (core/v1 types.go): without a directive an old address would stay. */
 const REPLACED_LISTS: ReadonlySet<string> = new Set(['podIPs', 'hostIPs']);
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$/;
@@ -45,15 +51,25 @@ export function mergedStatus(
   wanted: PodStatus,
   restartPolicyOf: (container: string) => RestartPolicy,
 ): PodStatus {
-  const merged = wholeSeconds(wanted) as PodStatus;
+  const merged = asInApi(wanted) as PodStatus;
   if (isTerminal(current) && !isTerminal(merged)) {
     if (current.phase !== undefined) merged.phase = current.phase;
     if (current.reason !== undefined) merged.reason = current.reason;
     if (current.message !== undefined) merged.message = current.message;
   }
   if (current.startTime !== undefined) merged.startTime = current.startTime;
+  if ((current.observedGeneration ?? 0) > (merged.observedGeneration ?? 0)) {
+    merged.observedGeneration = current.observedGeneration ?? 0;
+  }
   if (merged.containerStatuses !== undefined) {
     merged.containerStatuses = keepEnded(current.containerStatuses, merged.containerStatuses, restartPolicyOf);
+  }
+  if (merged.initContainerStatuses !== undefined) {
+    merged.initContainerStatuses = keepEnded(
+      current.initContainerStatuses,
+      merged.initContainerStatuses,
+      restartPolicyOf,
+    );
   }
   if (merged.conditions !== undefined) merged.conditions = keepTransitions(current.conditions, merged.conditions);
   return merged;
@@ -77,14 +93,18 @@ export function statusPatch(uid: string, current: PodStatus, merged: PodStatus):
     }
   }
   const conditions = conditionsPatch(current.conditions ?? [], merged.conditions);
-  if (conditions.length > 0) status['conditions'] = conditions;
+  if (conditions.length > 0) {
+    status['conditions'] = conditions;
+    status['$setElementOrder/conditions'] = conditionOrder(current.conditions ?? [], merged.conditions ?? []);
+  }
   return Object.keys(status).length === 0 ? undefined : { metadata: { uid }, status };
 }
 
 /** By container: its own policy (ContainerRestartRules), else its pod's. A container with rules may always come back. */
 export function restartPolicies(pod: Pod): (container: string) => RestartPolicy {
   return (name) => {
-    const container = pod.spec.containers.find((candidate) => candidate.name === name);
+    const { containers, initContainers = [] } = pod.spec;
+    const container = [...initContainers, ...containers].find((candidate) => candidate.name === name);
     if ((container?.restartPolicyRules?.length ?? 0) > 0) return 'Always';
     return container?.restartPolicy ?? pod.spec.restartPolicy ?? 'Always';
   };
@@ -109,6 +129,13 @@ function conditionsPatch(current: readonly PodCondition[], wanted: readonly PodC
     if (OWNED_CONDITIONS.has(type) && !types.has(type)) patch.push({ $patch: 'delete', type });
   }
   return patch;
+}
+
+/** As kubelet has them: others' first, then the node's own in their order, whenever each was written. */
+function conditionOrder(current: readonly PodCondition[], wanted: readonly PodCondition[]): { type: string }[] {
+  const own = wanted.map(({ type }) => type);
+  const others = current.map(({ type }) => type).filter((type) => !OWNED_CONDITIONS.has(type) && !own.includes(type));
+  return [...others, ...own].map((type) => ({ type }));
 }
 
 /** A container that ended for good stays ended (status_manager.go, checkContainerStateTransition). */
@@ -138,14 +165,22 @@ function isTerminal(status: PodStatus): boolean {
   return status.phase === 'Succeeded' || status.phase === 'Failed';
 }
 
-function wholeSeconds(value: unknown): unknown {
+/** Times and quantities as the API will give them back. */
+function asInApi(value: unknown): unknown {
   if (typeof value === 'string') return TIME.test(value) ? value.replace(/\.\d+Z$/, 'Z') : value;
-  if (Array.isArray(value)) return value.map(wholeSeconds);
+  if (Array.isArray(value)) return value.map(asInApi);
   if (typeof value !== 'object' || value === null) return value;
   const result: Record<string, unknown> = {};
   for (const [key, inner] of Object.entries(value)) {
     // What a container wrote as its last words is text, whatever it looks like.
-    result[key] = key === 'message' ? inner : wholeSeconds(inner);
+    if (key === 'message') result[key] = inner;
+    else result[key] = RESOURCE_LISTS.has(key) && typeof inner === 'object' ? canonicalList(inner) : asInApi(inner);
   }
   return result;
+}
+
+function canonicalList(list: object | null): object {
+  return Object.fromEntries(
+    Object.entries(list ?? {}).map(([name, value]) => [name, isQuantity(value) ? canonicalQuantity(value) : value]),
+  );
 }

@@ -6,15 +6,23 @@ import { KeyedQueue, type RunResult } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/log.ts';
 import { keyOf } from '../model/meta.ts';
 import type { Pod, PodStatus, QOSClass } from '../model/pod.ts';
+import { isStaticPod } from '../model/static-pod.ts';
 import type { StepExecutor } from './act/executors.ts';
 import { containerReference } from './act/references.ts';
-import type { Refusal } from './admit-pod.ts';
+import { byAdmission, PodAdmitter, type PodAdmitterDeps, wasAdmitted } from './admit/pod-admitter.ts';
 import type { Plan, PlanInput } from './diff/plan.ts';
 import { planPod } from './diff/plan-pod.ts';
 import { failureKey, runKey, type Step } from './diff/step.ts';
+import type { PodEnd } from './facts.ts';
 import { identityOf, podText } from './identity.ts';
 import type { LocalReadiness } from './local-readiness.ts';
-import { nothingRuns } from './observe/pod-runtime.ts';
+import {
+  type ContainerRecord,
+  isAlive,
+  mayHaveRunOutOfMemory,
+  nothingRuns,
+  readySandbox,
+} from './observe/pod-runtime.ts';
 import type { RuntimeCache } from './observe/runtime-cache.ts';
 import type { RuntimeHealth } from './observe/runtime-health.ts';
 import { orphanPod } from './orphan-pod.ts';
@@ -22,8 +30,10 @@ import type { PodMetrics } from './pod-metrics.ts';
 import { PodState } from './pod-state.ts';
 import { probeTargets } from './probe-targets.ts';
 import type { ProbeManager } from './probes/port.ts';
+import type { PodSources } from './sources/port.ts';
+import { isStaticPodUid } from './sources/static-pod-uid.ts';
 import { podStatus } from './status/pod-status.ts';
-import { StepError } from './step-error.ts';
+import { rpcErrorText, StepError } from './step-error.ts';
 
 export interface PodLoopOptions {
   /** Each pod is looked at again at least this often (kubelet syncFrequency, 60,000 ms). */
@@ -33,6 +43,8 @@ export interface PodLoopOptions {
 export interface PodLoopDeps {
   /** The pods bound to this node. */
   readonly pods: View<Pod>;
+  /** Says which absent pods are unwanted; by default all are. */
+  readonly sources?: PodSources;
   readonly runtime: RuntimeCache;
   readonly health: RuntimeHealth;
   readonly executor: StepExecutor;
@@ -40,12 +52,15 @@ export interface PodLoopDeps {
   readonly statuses: PodStatusWriter;
   readonly events: EventRecorder;
   readonly localReadiness: LocalReadiness;
-  /** Asked once of a pod that has not started: why this node will not run it. */
-  readonly admit: (pod: Pod) => Refusal | undefined;
+  /** Asked of a pod that has not started. */
+  readonly admit: PodAdmitterDeps['admit'];
+  readonly refreshNode: PodAdmitterDeps['refreshNode'];
   readonly refreshVolumes: (pod: Pod) => Promise<{ readonly againAtMs?: number }>;
   readonly qosOf: (pod: Pod) => QOSClass;
   readonly hostIPs: () => readonly string[];
   readonly runtimeName: () => string;
+  /** Whether the pod's runtime handler can make mounts read-only in depth. */
+  readonly recursiveReadOnly: (pod: Pod) => boolean;
   readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -54,8 +69,21 @@ export interface PodLoopDeps {
 const QUICK: BackoffOptions = { baseMs: 500, maxMs: 10_000, resetAfterMs: 60_000 };
 const IMAGE: BackoffOptions = { baseMs: 10_000, maxMs: 300_000 };
 
-/** How long the status waits for the runtime to say how a container ended, so that the API never hears a wrong reason. */
-const EXIT_DETAILS_MS = 500;
+/**
+ * How long the status waits at most for the runtime to say how a container ended, so that the API never hears a wrong
+ * reason. It says so within 50 ms, but a machine under heavy load may take seconds (the cache asks at 150, 300, 600 ms).
+ */
+const EXIT_DETAILS_MS = 3000;
+/** The same for the runtime's notice that it was for want of memory, which may come after that of the end. */
+const OUT_OF_MEMORY_MS = 1000;
+/** The same for what is about to change again. */
+const PASSING_MS = 1000;
+/** A static pod that waits for another one of its name is looked at again after this long. */
+const SAME_NAME_MS = 1000;
+/** A pod that waits for its admission is looked at again after this long. */
+const ADMISSION_MS = 250;
+/** What a runtime is given beyond a pod's grace before nobody waits for its end any more (pod_workers.go killPodNow). */
+const LEAST_KILL_MS = 10_000;
 
 /** Steps that start a pod; they are cut off when it must end. */
 const STARTING: ReadonlySet<Step['do']> = new Set([
@@ -74,6 +102,7 @@ export class PodLoop {
   private readonly deps: PodLoopDeps;
   private readonly states = new Map<string, PodState>();
   private readonly queue: KeyedQueue;
+  private readonly admitter: PodAdmitter;
   private readonly underWay = new Set<Promise<void>>();
   private closing = false;
   private startedAt = 0;
@@ -85,6 +114,18 @@ export class PodLoop {
       retry: { baseMs: 100, maxMs: 10_000 },
       onError: (uid, error) =>
         deps.log.error({ uid, error: messageOf(error), stack: stackOf(error) }, 'pod run failed'),
+    });
+    const { admit, refreshNode, events, metrics, log } = deps;
+    this.admitter = new PodAdmitter({
+      admit,
+      refreshNode,
+      events,
+      metrics,
+      log,
+      states: () => this.states.values(),
+      isStopped: (state) => this.isStopped(state),
+      evict: (uid, end) => this.evict(uid, end),
+      again: (uid) => this.request(uid),
     });
   }
 
@@ -106,8 +147,11 @@ export class PodLoop {
         for (const uid of this.states.keys()) this.request(uid);
       }),
     ];
-    for (const pod of pods.values()) if (pod.metadata.uid !== undefined) this.request(pod.metadata.uid);
-    for (const uid of runtime.uids()) this.request(uid);
+    const stopSources = this.deps.sources?.onComplete(() => {
+      for (const uid of [...this.states.keys(), ...runtime.uids()]) this.request(uid);
+    });
+    if (stopSources !== undefined) stops.push(stopSources);
+    for (const uid of this.firstUids()) this.request(uid);
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener('abort', () => resolve(), { once: true });
@@ -115,6 +159,17 @@ export class PodLoop {
     this.closing = true;
     for (const stop of stops) stop();
     await this.queue.close();
+  }
+
+  /** All pods, in the order in which they are let in: what runs already has its place before anything new gets one. */
+  private firstUids(): string[] {
+    const { pods, runtime } = this.deps;
+    const running = new Set(runtime.uids());
+    const known = (pod: Pod): boolean => wasAdmitted(pod, running.has(pod.metadata.uid ?? ''));
+    const wanted = [...pods.values()].sort(byAdmission(known)).map(({ metadata }) => metadata.uid ?? '');
+    const uids = [...new Set([...wanted, ...running])].filter((uid) => uid !== '');
+    for (const uid of uids) this.stateOf(uid);
+    return uids;
   }
 
   /** Asks for a run of one pod. */
@@ -134,6 +189,31 @@ export class PodLoop {
     }
   }
 
+  /**
+   * Ends a pod for this node's sake: its containers are stopped within their grace (or `end.graceSeconds`), then it is
+   * Failed with the reason and message, and the condition DisruptionTarget. Resolves when nothing of it runs any more, or
+   * when the runtime takes far longer than the grace: it goes on trying then.
+   */
+  evict(uid: string, end: PodEnd): Promise<void> {
+    const state = this.states.get(uid);
+    if (state === undefined || (state.ending && this.isStopped(state))) return Promise.resolve();
+    state.end ??= end;
+    this.request(uid);
+    const graceMs = (end.graceSeconds ?? state.pod.spec.terminationGracePeriodSeconds ?? 30) * 1000;
+    const { clock, events } = this.deps;
+    return new Promise((resolve) => {
+      const timer = clock.after(Math.max(LEAST_KILL_MS, 1.5 * graceMs), () => {
+        const message = 'Container runtime did not kill the pod within specified grace period.';
+        events.event(containerReference(state.pod), 'Warning', 'ExceededGracePeriod', message);
+        resolve();
+      });
+      state.whenStopped.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
   /** UIDs that this loop still has to do with; what belongs to others on the host is left over. */
   knownUids(): ReadonlySet<string> {
     return new Set([...this.states.keys(), ...this.deps.runtime.uids()]);
@@ -151,6 +231,8 @@ export class PodLoop {
     }
     // What is not known must not be planned upon: a container that is not seen would be made a second time.
     if (this.deps.runtime.unreadable(uid) !== undefined) return undefined;
+    if (!this.hasTurn(state)) return { againInMs: SAME_NAME_MS };
+    if (!this.admitter.mayGoOn(state)) return { againInMs: ADMISSION_MS };
     const input = this.observe(state);
     // Before the plan: adopted containers keep the results that the API has of them.
     this.runProbes(state, input);
@@ -161,13 +243,17 @@ export class PodLoop {
     this.report(state, input, plan);
     for (const step of plan.steps) this.start(step, state);
     this.freshenVolumes(state, plan);
+    if (state.ending && this.isStopped(state)) for (const tell of state.whenStopped.splice(0)) tell();
     if (this.isDone(state, plan)) {
       this.forget(state);
       return undefined;
     }
-    const now = this.deps.clock.now();
-    const times = [plan.againAt, state.volumesAgainAt].filter((time) => time !== undefined);
-    return times.length === 0 ? undefined : { againInMs: Math.max(1, Math.min(...times) - now) };
+    const { clock } = this.deps;
+    const delays = [
+      ...(plan.againAt === undefined ? [] : [plan.againAt - clock.now()]),
+      ...(state.volumesAgainAt === undefined ? [] : [state.volumesAgainAt - clock.monotonic()]),
+    ];
+    return delays.length === 0 ? undefined : { againInMs: Math.max(1, Math.min(...delays)) };
   }
 
   // ── observe ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,31 +262,66 @@ export class PodLoop {
     const { pods, runtime, clock } = this.deps;
     let state = this.states.get(uid);
     const known = state === undefined ? this.findInView(uid) : pods.get(keyOf(state.pod));
-    const pod = known?.metadata.uid === uid ? known : undefined;
+    // Two sources may have pods of one name.
+    const pod = known?.metadata.uid === uid ? known : this.findInView(uid);
+    const judged = this.deps.sources?.judges(uid) ?? true;
     if (state === undefined) {
       const observed = runtime.get(uid);
-      if (pod === undefined && observed === undefined) return undefined;
+      if (pod === undefined && (observed === undefined || !judged)) return undefined;
       const object = pod ?? (observed === undefined ? undefined : orphanPod(observed));
       if (object === undefined) return undefined;
       state = new PodState(object, pod === undefined ? 'gone' : 'run', clock.now());
+      if (wasAdmitted(pod, observed !== undefined)) state.admission = 'granted';
       this.states.set(uid, state);
-      if (pod !== undefined && observed === undefined) this.admit(state, pod);
     }
     if (pod !== undefined) state.adopt(pod);
-    state.intent = pod === undefined ? 'gone' : pod.metadata.deletionTimestamp === undefined ? 'run' : 'delete';
+    // Nobody has said yet that it is unwanted: it goes on as it is.
+    if (pod === undefined && !judged) return state;
+    // A static pod may come back under its UID: first it ends, then it begins anew.
+    const gone = pod === undefined || (state.intent === 'gone' && state.ending);
+    state.intent = gone ? 'gone' : pod.metadata.deletionTimestamp === undefined ? 'run' : 'delete';
     return state;
   }
 
-  /** A pod that this node refuses ends as Failed before anything of it starts. */
-  private admit(state: PodState, pod: Pod): void {
-    const { phase } = pod.status ?? {};
-    if (pod.metadata.deletionTimestamp !== undefined || phase === 'Succeeded' || phase === 'Failed') return;
-    const refusal = this.deps.admit(pod);
-    if (refusal === undefined) return;
-    const message = `Pod was rejected: ${refusal.message}`;
-    state.end = { reason: refusal.reason, message, graceSeconds: undefined };
-    this.deps.events.event(containerReference(pod), 'Warning', refusal.reason, refusal.message);
-    this.deps.log.warn({ pod: podText(state.identity), ...refusal }, 'pod refused');
+  /**
+   * A static pod waits until every other one of its name has ended, in the order in which they came (pod_workers.go
+   * allowPodStart): they share files, ports and the name in the API.
+   */
+  private hasTurn(state: PodState): boolean {
+    const { uid, namespace, name } = state.identity;
+    if (state.hasTurn || state.intent !== 'run' || !isStaticPod(state.pod)) return true;
+    let first = true;
+    if (this.deps.runtime.get(uid) === undefined) {
+      for (const other of this.states.values()) {
+        if (other === state) {
+          first = false;
+          continue;
+        }
+        if (other.identity.name !== name || other.identity.namespace !== namespace) continue;
+        if (!isStaticPod(other.pod) && other.intent === 'run') continue;
+        // Of those that wait as well only the earlier ones go first.
+        const waits = other.intent === 'run' && !other.hasTurn;
+        if (waits ? first : !(other.volumesGone && other.cgroupGone)) return false;
+      }
+    }
+    state.hasTurn = true;
+    return true;
+  }
+
+  /** A static pod of this name ("namespace/name") is being ended. */
+  isEndingStatic(key: string): boolean {
+    for (const { identity, pod, intent, ending, volumesGone, cgroupGone } of this.states.values()) {
+      if (podText(identity) !== key || (intent !== 'gone' && !ending) || (volumesGone && cgroupGone)) continue;
+      if (isStaticPod(pod) || isStaticPodUid(identity.uid)) return true;
+    }
+    return false;
+  }
+
+  /** Nothing of the pod runs and nothing is being started: its ports, its memory and its cores are free. */
+  private isStopped(state: PodState): boolean {
+    const observed = this.deps.runtime.get(state.identity.uid);
+    if (state.running.has('start') || state.running.has('createSandbox')) return false;
+    return observed === undefined || (!observed.containers.some(isAlive) && readySandbox(observed) === undefined);
   }
 
   private findInView(uid: string): Pod | undefined {
@@ -227,18 +348,20 @@ export class PodLoop {
   private report(state: PodState, input: PlanInput, plan: Plan): void {
     if (state.intent === 'gone') return;
     this.reportBackoff(state, plan);
-    const { statuses, hostIPs, qosOf, runtimeName } = this.deps;
+    const { statuses, hostIPs, qosOf, runtimeName, recursiveReadOnly } = this.deps;
     const status = podStatus({
       input,
       plan,
       hostIPs: hostIPs(),
       qosClass: qosOf(state.pod),
       runtimeName: runtimeName(),
+      recursiveReadOnly: recursiveReadOnly(state.pod),
     });
     this.tellReadiness(state, status);
-    const unsure = input.runtime.containers.filter((record) => record.provisional);
-    if (unsure.some(({ finishedAt }) => input.now - finishedAt < EXIT_DETAILS_MS)) {
-      this.queue.request(state.identity.uid, EXIT_DETAILS_MS);
+    const { containers } = input.runtime;
+    const settled = this.settledAt(state, input, plan);
+    if (settled > input.now) {
+      this.queue.request(state.identity.uid, settled - input.now);
       return;
     }
     const text = JSON.stringify(status);
@@ -246,6 +369,25 @@ export class PodLoop {
     state.lastStatusText = text;
     state.lastStatus = status;
     statuses.set(state.identity, status);
+  }
+
+  /** When (milliseconds since the epoch) what the runtime shows can be told: what lasts for an instant is not told at all. */
+  private settledAt(state: PodState, { runtime, now }: PlanInput, plan: Plan): number {
+    const { containers } = runtime;
+    const starting = state.running.has('start');
+    const times = containers.map((record) => {
+      const { id, name, createdAt, finishedAt, state: is } = record;
+      const inStart = starting && state.containers.get(name)?.starting === id;
+      if (inStart && is === 'CREATED') return createdAt + PASSING_MS;
+      // The step that starts it is about to say why it could not be started.
+      if (inStart && is === 'EXITED') return finishedAt + EXIT_DETAILS_MS;
+      return finishedAt + doubtMs(state, record);
+    });
+    // A deleted pod whose containers have ended is about to be down altogether.
+    if (state.intent === 'delete' && plan.mode === 'terminating' && !starting && !containers.some(isAlive)) {
+      times.push(Math.max(0, ...containers.map(({ finishedAt }) => finishedAt)) + PASSING_MS);
+    }
+    return Math.max(0, ...times.filter((time) => time > now));
   }
 
   /** This node's own Service rules follow a pod at once; in the host's network an address says nothing of one pod. */
@@ -279,6 +421,7 @@ export class PodLoop {
           (container) => container.name === name,
         )?.image;
         this.deps.events.event(about, 'Normal', 'BackOff', `Back-off pulling image "${image ?? ''}"`);
+        this.deps.events.event(about, 'Warning', 'Failed', `Error: ${reason}`);
       }
     }
   }
@@ -343,10 +486,12 @@ export class PodLoop {
         events.event(about, 'Warning', 'Failed', `Error: ${reason}`);
         return;
       case 'startContainer':
+        // The hook's failure has had its event.
+        if (reason === 'PostStartHookError') return;
         events.event(about, 'Warning', 'Failed', `Error: ${message}`);
         return;
       case 'createSandbox':
-        events.event(about, 'Warning', reason, `Failed to create pod sandbox: ${message}`);
+        events.event(about, 'Warning', reason, `Failed to create pod sandbox: ${rpcErrorText(error)}`);
         return;
       default:
         events.event(about, 'Warning', reason, message);
@@ -356,7 +501,7 @@ export class PodLoop {
   /** Contents of ConfigMaps, Secrets, tokens and the pod's own metadata reach its volumes while it runs. */
   private freshenVolumes(state: PodState, plan: Plan): void {
     const { clock, log, refreshVolumes } = this.deps;
-    const due = state.volumesAgainAt !== undefined && state.volumesAgainAt <= clock.now();
+    const due = state.volumesAgainAt !== undefined && state.volumesAgainAt <= clock.monotonic();
     const wanted = state.volumesStale || due;
     if (!wanted || plan.mode !== 'sync' || !state.prepared || state.running.has('refreshVolumes')) return;
     state.volumesStale = false;
@@ -364,12 +509,13 @@ export class PodLoop {
     void refreshVolumes(state.pod)
       .then(
         ({ againAtMs }) => {
-          state.volumesAgainAt = againAtMs;
+          state.volumesAgainAt =
+            againAtMs === undefined ? undefined : clock.monotonic() + Math.max(0, againAtMs - clock.now());
         },
         (error: unknown) => {
           log.warn({ pod: podText(state.identity), error: messageOf(error) }, 'volume contents could not be refreshed');
           this.deps.events.event(containerReference(state.pod), 'Warning', 'FailedMount', messageOf(error));
-          state.volumesAgainAt = clock.now() + 10_000;
+          state.volumesAgainAt = clock.monotonic() + 10_000;
         },
       )
       .finally(() => {
@@ -384,18 +530,30 @@ export class PodLoop {
 
   private forget(state: PodState): void {
     const { uid } = state.identity;
+    for (const tell of state.whenStopped.splice(0)) tell();
     this.states.delete(uid);
     this.queue.forget(uid);
     this.deps.probes.remove(uid);
     this.deps.statuses.forget(uid);
     this.deps.localReadiness.drop(uid);
     this.deps.log.info({ pod: podText(identityOf(state.pod)), uid }, 'pod is gone');
+    // A static pod that came back meanwhile, or one of its name that waits for it.
+    for (const { identity, hasTurn } of this.states.values()) {
+      if (!hasTurn && identity.name === state.identity.name) this.request(identity.uid);
+    }
+    if (this.findInView(uid) !== undefined) this.request(uid);
   }
 
   /** Milliseconds since this loop began to act; undefined before. */
   get upMs(): number | undefined {
     return this.startedAt === 0 ? undefined : this.deps.clock.now() - this.startedAt;
   }
+}
+
+/** How long after a container's end (milliseconds) what the runtime says of it may still change. */
+function doubtMs(state: PodState, record: ContainerRecord): number {
+  if (record.provisional) return EXIT_DETAILS_MS;
+  return mayHaveRunOutOfMemory(record) && !state.kills.has(record.id) ? OUT_OF_MEMORY_MS : 0;
 }
 
 function stackOf(error: unknown): string | undefined {

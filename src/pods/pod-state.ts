@@ -46,6 +46,7 @@ export class PodState implements PodFacts {
   readonly images = new Map<string, Image>();
   /** Contents of volumes may have changed since they were written. */
   volumesStale = false;
+  /** When a token in them wants renewal, by the monotonic clock: a clock that is set back must not put that off. */
   volumesAgainAt: number | undefined;
   lastStatusText = '';
   /** When this process met the pod, and whether it has seen it Ready since. */
@@ -55,6 +56,14 @@ export class PodState implements PodFacts {
   readonly adoptedStatus: PodStatus | undefined;
   /** The waiting reason per container that an event was recorded for last. */
   readonly backoffShown = new Map<string, string>();
+  /** Whether this node runs the pod; decided once, and granted to what runs already. */
+  admission: 'open' | 'granted' | 'refused' = 'open';
+  /** A static pod: no other one of its name stands in its way (any more). */
+  hasTurn = false;
+  /** Something that admission depends on is being read or made room for; the pod does not go on meanwhile. */
+  held = false;
+  /** Called once nothing of the pod runs any more. */
+  readonly whenStopped: (() => void)[] = [];
 
   get ending(): boolean {
     return this.starting.signal.aborted;
@@ -75,7 +84,9 @@ export class PodState implements PodFacts {
     if (pod === this.pod) return;
     const before = this.pod;
     this.pod = pod;
-    if (before.metadata.resourceVersion === pod.metadata.resourceVersion) return;
+    // Static pods have no version.
+    const { resourceVersion } = pod.metadata;
+    if (resourceVersion !== undefined && before.metadata.resourceVersion === resourceVersion) return;
     for (const { container } of containersOf(pod)) {
       if (findContainer(before, container.name)?.container.image !== container.image) this.imageChanged(container.name);
     }
@@ -130,13 +141,13 @@ export class PodState implements PodFacts {
   }
 
   /** The image was used for a start; the next start asks for it again, as the pull policy wants. */
-  started(container: string, id: string, postStarting: boolean): void {
+  starts(container: string, id: string): void {
     this.startedHere.add(id);
-    this.change(container, { imageRef: undefined, postStarting: postStarting ? id : undefined });
+    this.change(container, { imageRef: undefined, starting: id });
   }
 
-  postStarted(container: string): void {
-    this.change(container, { postStarting: undefined });
+  started(container: string): void {
+    this.change(container, { starting: undefined });
   }
 
   killBegun(id: string, now: number, graceSeconds: number, hasHook: boolean): void {

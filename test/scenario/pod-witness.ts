@@ -456,7 +456,10 @@ export class PodWitness {
     ];
     const allReady = counted.every(({ ready }) => ready);
     const ended = status.phase === 'Succeeded' || status.phase === 'Failed';
-    if ((condition('Ready') === 'True') !== (allReady && !ended)) say('Ready does not follow its containers');
+    // A pod whose end is decided is not Ready any more, although its phase waits for its containers.
+    const { reason = '' } = status.conditions?.find(({ type }) => type === 'Ready') ?? {};
+    const ending = ended || reason === 'PodFailed' || reason === 'PodCompleted';
+    if ((condition('Ready') === 'True') !== (allReady && !ending)) say('Ready does not follow its containers');
     if (condition('Ready') !== condition('ContainersReady')) say('Ready and ContainersReady differ');
     for (const entry of all(status)) {
       const { state = {}, containerID } = entry;

@@ -4,19 +4,24 @@ import { FakeCri, type FakeCriOptions } from '../../src/host/cri/fake.ts';
 import type { Container as CriContainer, CriRuntime, RuntimeEventListener } from '../../src/host/cri/port.ts';
 import { FakeProbe } from '../../src/host/probe/fake.ts';
 import { Emitter } from '../../src/kit/emitter.ts';
+import { CodedError } from '../../src/kit/errors.ts';
 import { type Logger, silent } from '../../src/kit/log.ts';
 import { ManualClock } from '../../src/kit/manual-clock.ts';
 import { Metrics } from '../../src/kit/metrics.ts';
 import { keyOf } from '../../src/model/meta.ts';
+import type { Node } from '../../src/model/node.ts';
 import type { Container, ContainerStatus, Pod, PodSpec, PodStatus } from '../../src/model/pod.ts';
 import { qosClassOf } from '../../src/model/qos.ts';
 import { StepExecutor } from '../../src/pods/act/executors.ts';
-import { ImagePuller } from '../../src/pods/act/image-puller.ts';
 import type { PodParts } from '../../src/pods/act/pod-parts.ts';
 import { containerReference } from '../../src/pods/act/references.ts';
-import { admitPod } from '../../src/pods/admit-pod.ts';
+import { admitPod } from '../../src/pods/admit/admit-pod.ts';
 import { Housekeeping } from '../../src/pods/housekeeping.ts';
 import type { PodIdentity } from '../../src/pods/identity.ts';
+import { unguarded } from '../../src/pods/images/image-access.ts';
+import { ImageMetrics } from '../../src/pods/images/image-metrics.ts';
+import { ImagePuller } from '../../src/pods/images/image-puller.ts';
+import { ImageCredentials } from '../../src/pods/images/pull-credentials.ts';
 import { LocalReadiness } from '../../src/pods/local-readiness.ts';
 import { PodLoop } from '../../src/pods/loop.ts';
 import { RuntimeCache } from '../../src/pods/observe/runtime-cache.ts';
@@ -25,6 +30,11 @@ import { PodMetrics } from '../../src/pods/pod-metrics.ts';
 import { HookRunner } from '../../src/pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../../src/pods/probes/probe-scheduler.ts';
 import { StepError } from '../../src/pods/step-error.ts';
+
+/** Pods of these stories have no pull secrets. */
+const noObjects = {
+  get: (): Promise<never> => Promise.reject(new CodedError('NotFound', 'there are no Secrets here')),
+};
 
 /** The pods of one node as an API would have them: statuses land in it, finalised pods leave it. */
 class PodsInMemory implements View<Pod>, PodStatusWriter {
@@ -198,6 +208,14 @@ export class PodWorld {
   readonly pods = new PodsInMemory();
   readonly parts: PartsInMemory;
   readonly events: RecordedEvent[] = [];
+  /** What the agent knows of its Node, and what the API would answer if it asked. */
+  node: Node | undefined = {
+    metadata: { name: 'n' },
+    status: { allocatable: { cpu: '8', memory: '8Gi', pods: '110' } },
+  };
+  nodeInApi: Node | undefined;
+  /** The conditions of pressure that the node has. */
+  pressure: string[] = [];
   /** What the agent logged as an error: a run that threw, a listener that failed. */
   readonly errors: string[] = [];
   /** How often the agent asked the runtime for what. */
@@ -259,6 +277,9 @@ export class PodWorld {
           { maxParallelPulls: 1, pullQPS: 5, pullBurst: 10 },
           {
             cri,
+            credentials: new ImageCredentials({ objects: noObjects, places: [], event: () => {}, log }),
+            guard: unguarded,
+            metrics: new ImageMetrics(metrics),
             clock,
             event: (pod, container, type, reason, message) =>
               events.event(containerReference(pod, container.name), type, reason, message),
@@ -268,7 +289,7 @@ export class PodWorld {
         events,
         statuses,
         dns: () => ({ config: { servers: [], searches: [], options: [] }, warnings: [] }),
-        runtimeHandler: () => '',
+        runtimeHandler: async () => '',
         metrics: podMetrics,
         clock,
         log,
@@ -286,7 +307,19 @@ export class PodWorld {
         statuses,
         events,
         localReadiness: new LocalReadiness(() => {}),
-        admit: (pod) => admitPod(pod, { allowedUnsafeSysctls: [], kernelVersion: '6.12.0' }),
+        admit: (pod, others) =>
+          this.node === undefined
+            ? undefined
+            : admitPod(pod, others, {
+                node: this.node,
+                pressure: this.pressure,
+                allowedUnsafeSysctls: [],
+                kernelVersion: '6.12.0',
+                appArmorEnabled: false,
+              }),
+        refreshNode: async () => {
+          this.node = this.nodeInApi;
+        },
         refreshVolumes: async () => ({}),
         qosOf: qosClassOf,
         hostIPs: () => {
@@ -294,6 +327,7 @@ export class PodWorld {
           return ['192.0.2.9'];
         },
         runtimeName: () => 'containerd',
+        recursiveReadOnly: () => false,
         metrics: podMetrics,
         clock,
         log,

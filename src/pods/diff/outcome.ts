@@ -1,4 +1,4 @@
-import type { Container, Pod, PodPhase, RestartPolicy } from '../../model/pod.ts';
+import type { Container, ContainerRestartRule, Pod, PodPhase, RestartPolicy } from '../../model/pod.ts';
 import { isSidecar } from '../../model/pod-resources.ts';
 import type { PodFacts } from '../facts.ts';
 import { containerHash } from '../identity.ts';
@@ -16,8 +16,17 @@ interface Ended {
 
 /** Whether a container with this definition is started again after such an exit. */
 export function restartsAfterExit(pod: Pod, container: Container, exitCode: number): boolean {
+  if (container.restartPolicy !== undefined && matchingRule(container, exitCode)?.action === 'Restart') return true;
   const policy = container.restartPolicy ?? restartPolicyOf(pod);
   return policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
+}
+
+/** The first of the container's restartPolicyRules that says something of this exit code (KEP-5307). */
+function matchingRule(container: Container, exitCode: number): ContainerRestartRule | undefined {
+  return container.restartPolicyRules?.find(({ exitCodes }) => {
+    if (exitCodes === undefined) return false;
+    return (exitCodes.values ?? []).includes(exitCode) === (exitCodes.operator === 'In');
+  });
 }
 
 /** Whether this container, which has ended, is started again. */

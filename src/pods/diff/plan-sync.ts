@@ -239,14 +239,14 @@ function planSidecar(
   return false;
 }
 
-/** Runs, has no postStart hook under way, and its startup probe (if any) has succeeded: status.started. */
+/** Runs, is not being started any more (postStart hook), and its startup probe (if any) has succeeded: status.started. */
 export function isStarted(
   input: Pick<PlanInput, 'facts' | 'probe'>,
   container: Container,
   record: ContainerRecord,
 ): boolean {
   if (record.state !== 'RUNNING') return false;
-  if (input.facts.containers.get(container.name)?.postStarting === record.id) return false;
+  if (input.facts.containers.get(container.name)?.starting === record.id) return false;
   return container.startupProbe === undefined || input.probe(record.id, 'startup') === 'success';
 }
 
@@ -372,16 +372,18 @@ function showFailure(builder: PlanBuilder, container: Container): boolean {
     );
     if (due > now) {
       builder.lookAgainAt(due);
-      const shownUntil = failure.backoff.failedAt + PULL_ERROR_SHOWN_MS;
-      if (failure.reason === 'ErrImagePull' && shownUntil > now) builder.lookAgainAt(shownUntil);
+      const shownUntil = failure.backoff.failedAt + ERROR_SHOWN_MS;
+      if (PULL_REASONS.has(failure.reason) && shownUntil > now) builder.lookAgainAt(shownUntil);
       return true;
     }
   }
   return false;
 }
 
-/** ErrImagePull stands for this long before the status says that deckhand is backing off. */
-const PULL_ERROR_SHOWN_MS = 1000;
+/** Reasons of a pull that the registry or the runtime refused. */
+const PULL_REASONS: ReadonlySet<string> = new Set(['ErrImagePull', 'RegistryUnavailable', 'SignatureValidationFailed']);
+/** An error stands for this long before the status says that deckhand is backing off. */
+const ERROR_SHOWN_MS = 1000;
 
 function waitingFor(
   reason: string,
@@ -389,8 +391,9 @@ function waitingFor(
   container: Container,
   ageMs: number,
 ): { reason: string; message: string } {
-  if (reason !== 'ErrImagePull' || ageMs < PULL_ERROR_SHOWN_MS) return { reason, message };
-  return { reason: 'ImagePullBackOff', message: `Back-off pulling image "${container.image ?? ''}": ${message}` };
+  if (!PULL_REASONS.has(reason) || ageMs < ERROR_SHOWN_MS) return { reason, message };
+  const text = `Back-off pulling image "${container.image ?? ''}": ${reason}: ${message}`;
+  return { reason: 'ImagePullBackOff', message: text };
 }
 
 /** True while a container that has exited waits for its restart. */
@@ -405,12 +408,20 @@ function crashBackoff(builder: PlanBuilder, container: Container, previous: Cont
   if (previous.finishedAt - entry.failedAt > CRASH_RESET_MS) return false;
   const due = retryAt({ failedAt: previous.finishedAt, delayMs: entry.delayMs }, now);
   if (due <= now) return false;
+  builder.lookAgainAt(due);
+  // Why the last start failed stands a moment before the status says that deckhand is backing off.
+  const failure = facts.failures.get(`start/${container.name}`);
+  const shownUntil = (failure?.backoff.failedAt ?? 0) + ERROR_SHOWN_MS;
+  if (failure !== undefined && shownUntil > now) {
+    builder.waiting.set(container.name, { reason: failure.reason, message: failure.message });
+    builder.lookAgainAt(shownUntil);
+    return true;
+  }
   const { name, namespace, uid } = identityOf(pod);
   builder.waiting.set(container.name, {
     reason: 'CrashLoopBackOff',
     message: `back-off ${goSeconds(entry.delayMs)} restarting failed container=${container.name} pod=${name}_${namespace}(${uid})`,
   });
-  builder.lookAgainAt(due);
   return true;
 }
 

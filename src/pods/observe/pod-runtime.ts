@@ -61,3 +61,8 @@ export function readySandbox(runtime: PodRuntime): SandboxRecord | undefined {
 export function isAlive(container: ContainerRecord): boolean {
   return container.state === 'RUNNING' || container.state === 'CREATED' || container.state === 'UNKNOWN';
 }
+
+/** Killed by SIGKILL, for a reason that the runtime may still have to learn from the kernel. */
+export function mayHaveRunOutOfMemory({ state, exitCode, reason }: ContainerRecord): boolean {
+  return state === 'EXITED' && exitCode === 137 && (reason === 'Error' || reason === '');
+}

@@ -5,7 +5,7 @@ import { hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import { label, type PodIdentity } from '../identity.ts';
 import { FreshReads } from './fresh-reads.ts';
-import type { ContainerRecord, PodRuntime } from './pod-runtime.ts';
+import { type ContainerRecord, mayHaveRunOutOfMemory, type PodRuntime } from './pod-runtime.ts';
 import { PodTable } from './pod-table.ts';
 import { containerRecord, sandboxRecord } from './records.ts';
 
@@ -25,7 +25,7 @@ export interface RuntimeCacheDeps {
 }
 
 /** How long to wait for the details of an exit before asking for them, in milliseconds, again and again. */
-const EXIT_LAG_MS = [150, 150, 300];
+const EXIT_LAG_MS = [150, 150, 300, 400];
 /** Details of so many containers are asked for at once after a list. */
 const DETAIL_CONCURRENCY = 8;
 /** A status that takes longer than this, in milliseconds, holds up its own pod only. */
@@ -234,7 +234,7 @@ export class RuntimeCache {
 
   private hasEnded(id: string): boolean {
     const record = this.table.container(id);
-    return record === undefined || (record.state === 'EXITED' && !record.provisional);
+    return record === undefined || (record.state === 'EXITED' && !record.provisional && !mayHaveRunOutOfMemory(record));
   }
 
   /** A process has ended: everyone hears of it now; what else the runtime knows of the end is read afterwards. */

@@ -8,6 +8,8 @@ import type { Container, LifecycleHandler, Pod } from '../../model/pod.ts';
 import { httpTarget } from './probe-action.ts';
 import { outputOf } from './probe-attempt.ts';
 
+const NOTHING = Buffer.alloc(0);
+
 export interface HookRunnerDeps {
   readonly runtime: Pick<CriRuntime, 'execSync'>;
   readonly probes: Pick<ProbePort, 'httpHook'>;
@@ -56,18 +58,18 @@ export class HookRunner {
   }
 
   private async exec(command: readonly string[], target: HookTarget, signal: AbortSignal | undefined): Promise<void> {
-    const what = `exec lifecycle hook (${command.join(' ')}) of ${name(target)}`;
+    const what = `Exec lifecycle hook ([${command.join(' ')}]) for ${name(target)} failed - error: `;
     let result: Awaited<ReturnType<CriRuntime['execSync']>>;
     try {
       result = await this.deps.runtime.execSync(target.containerId, command, 0, signal);
     } catch (error) {
-      throw new CodedError(codeOf(error), `${what} failed: ${messageOf(error)}`, {}, error);
+      throw new CodedError(codeOf(error), `${what}${messageOf(error)}, message: ""`, {}, error);
     }
     if (result.exitCode !== 0) {
-      const output = outputOf(result.stdout, result.stderr);
-      throw new CodedError('CommandFailed', `${what} exited with ${result.exitCode}: ${output}`, {
-        exitCode: result.exitCode,
-      });
+      const { exitCode, stdout, stderr } = result;
+      const ended = `command '${command.join(' ')}' exited with ${exitCode}: ${outputOf(NOTHING, stderr)}`;
+      const output = JSON.stringify(outputOf(stdout, stderr));
+      throw new CodedError('CommandFailed', `${what}${ended}, message: ${output}`, { exitCode });
     }
   }
 
@@ -82,8 +84,8 @@ export class HookRunner {
       const reply = await this.deps.probes.httpHook({ ...where, timeoutMs: Number.POSITIVE_INFINITY }, signal);
       if (!reply.fellBackToHttp) return;
     } catch (error) {
-      const what = `HTTP lifecycle hook (${action.path ?? '/'}) of ${name(target)}`;
-      throw new CodedError(codeOf(error), `${what} failed: ${messageOf(error)}`, {}, error);
+      const what = `HTTP lifecycle hook (${action.path ?? '/'}) for ${name(target)} failed - error: `;
+      throw new CodedError(codeOf(error), `${what}${messageOf(error)}`, {}, error);
     }
     this.fallbacks.inc();
     const { namespace = '', name: podName = '', uid = '' } = pod.metadata;
@@ -102,7 +104,7 @@ export class HookRunner {
       this.sleptShort.inc();
       throw new CodedError(
         'Aborted',
-        `sleep lifecycle hook of ${name(target)} ended before its ${seconds}s`,
+        `Sleep lifecycle hook (${seconds}) for ${name(target)} failed - error: container terminated before sleep hook finished`,
         {},
         error,
       );
@@ -111,7 +113,8 @@ export class HookRunner {
 }
 
 function name({ pod, container }: HookTarget): string {
-  return `container ${container.name} in pod ${pod.metadata.namespace ?? ''}/${pod.metadata.name ?? ''}`;
+  const { name: podName = '', namespace = '', uid = '' } = pod.metadata;
+  return `Container "${container.name}" in Pod "${podName}_${namespace}(${uid})"`;
 }
 
 function codeOf(error: unknown): CodedError['code'] {

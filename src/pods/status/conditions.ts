@@ -16,25 +16,29 @@ export interface ConditionsInput {
   readonly statuses: Statuses;
   readonly sandboxReady: boolean;
   readonly previous: readonly PodCondition[];
+  /** What DisruptionTarget says of a pod that this node has ended. */
+  readonly disruption: string | undefined;
   readonly now: number;
 }
 
 /** The conditions that kubelet owns, in its order; transition times move only when a status changes. */
 export function conditionsOf(input: ConditionsInput): PodCondition[] {
   const ready = containersReady(input);
-  const scheduled = input.previous.find(({ type }) => type === 'PodScheduled');
   const verdicts: Verdict[] = [
+    ...disrupted(input),
     { type: 'PodReadyToStartContainers', status: input.sandboxReady ? 'True' : 'False' },
     initialized(input),
     podReady(input, ready),
     ready,
-    { type: 'PodScheduled', status: scheduled?.status ?? 'True' },
+    { type: 'PodScheduled', status: 'True' },
   ];
   return verdicts.map((verdict) => withTimes(verdict, input));
 }
 
 function withTimes(verdict: Verdict, { previous, now, pod }: ConditionsInput): PodCondition {
-  const old = previous.find(({ type }) => type === verdict.type);
+  // Others write DisruptionTarget, too.
+  const known = verdict.type === 'DisruptionTarget' ? [...previous, ...(pod.status?.conditions ?? [])] : previous;
+  const old = known.find(({ type }) => type === verdict.type);
   const unchanged = old?.status === verdict.status;
   return {
     type: verdict.type,
@@ -47,7 +51,12 @@ function withTimes(verdict: Verdict, { previous, now, pod }: ConditionsInput): P
   };
 }
 
-function initialized({ pod, phase, statuses }: ConditionsInput): Verdict {
+function disrupted({ disruption }: ConditionsInput): Verdict[] {
+  if (disruption === undefined) return [];
+  return [{ type: 'DisruptionTarget', status: 'True', reason: 'TerminationByKubelet', message: disruption }];
+}
+
+function initialized({ pod, phase, statuses, previous }: ConditionsInput): Verdict {
   const type = 'Initialized';
   if (phase === 'Succeeded') return { type, status: 'True', reason: 'PodCompleted' };
   const incomplete: string[] = [];
@@ -60,7 +69,9 @@ function initialized({ pod, phase, statuses }: ConditionsInput): Verdict {
     const done = isSidecar(container) ? status?.started === true : status?.ready === true;
     if (!done) incomplete.push(container.name);
   }
-  if (incomplete.length === 0) return { type, status: 'True' };
+  // Once initialized, a pod stays so, although its init containers may have to run again in a new sandbox.
+  const was = previous.some((condition) => condition.type === type && condition.status === 'True');
+  if (incomplete.length === 0 || was) return { type, status: 'True' };
   return {
     type,
     status: 'False',

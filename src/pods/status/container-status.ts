@@ -12,7 +12,7 @@ export interface ContainerStatusInput {
   readonly waiting: Waiting;
   readonly started: boolean;
   readonly ready: boolean;
-  /** Its postStart hook is under way. */
+  /** It is being started, its postStart hook included. */
   readonly starting: boolean;
   /** Longer termination messages are cut: those of all containers share the pod's 12 KiB. */
   readonly messageBytes: number;
@@ -22,6 +22,8 @@ export interface ContainerStatusInput {
   readonly previous: ContainerStatus | undefined;
   /** No container of this pod will be started any more. */
   readonly terminal: boolean;
+  /** The pod's runtime handler can make mounts read-only in depth. */
+  readonly recursiveReadOnly: boolean;
   /** Some app container was started: init containers that are not there any more have done their work. */
   readonly initialized: boolean;
 }
@@ -29,10 +31,23 @@ export interface ContainerStatusInput {
 /** Waiting reasons that say no more than "not yet"; a container that has exited keeps showing its exit instead. */
 const NOT_YET = new Set(['ContainerCreating', 'PodInitializing']);
 
-const LOST: ContainerStateTerminated = {
+/** The end of a container of which nothing is known. */
+export const LOST: ContainerStateTerminated = {
   exitCode: 137,
   reason: 'ContainerStatusUnknown',
   message: 'The container could not be located when the pod was terminated',
+};
+/** The same while the pod goes on. */
+const VANISHED: ContainerStateTerminated = {
+  ...LOST,
+  message: 'The container could not be located when the pod was deleted.  The container used to be Running',
+};
+/** The end of an init container that nobody remembers, in a pod whose app containers were made. */
+const DONE: ContainerStateTerminated = {
+  exitCode: 0,
+  reason: 'Completed',
+  message:
+    'Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally',
 };
 
 /** One entry of status.containerStatuses (kubelet convertToAPIContainerStatuses). */
@@ -46,7 +61,7 @@ export function containerStatus(input: ContainerStatusInput): ContainerStatus {
     name: container.name,
     state,
     lastState: lastState ?? lastStateOf(input, record),
-    ready: kind === 'init' ? state.terminated?.exitCode === 0 : running && input.ready,
+    ready: kind === 'init' ? state.terminated?.exitCode === 0 : kind !== 'ephemeral' && running && input.ready,
     restartCount: record.restartCount,
     image: record.image !== '' ? record.image : (container.image ?? ''),
     imageID: record.imageRef,
@@ -54,23 +69,30 @@ export function containerStatus(input: ContainerStatusInput): ContainerStatus {
   };
   if (kind !== 'ephemeral') status.started = running && input.started;
   if (container.resources?.requests !== undefined) status.allocatedResources = container.resources.requests;
-  if (container.resources !== undefined && Object.keys(container.resources).length > 0) {
-    const { limits, requests } = container.resources;
-    status.resources = { ...(limits === undefined ? {} : { limits }), ...(requests === undefined ? {} : { requests }) };
-  }
-  if (container.volumeMounts !== undefined && container.volumeMounts.length > 0) {
-    status.volumeMounts = container.volumeMounts.map(({ name, mountPath, readOnly }) => ({
-      name,
-      mountPath,
-      ...(readOnly === true ? { readOnly, recursiveReadOnly: 'Disabled' } : {}),
-    }));
-  }
+  const { limits, requests } = container.resources ?? {};
+  status.resources = { ...(limits === undefined ? {} : { limits }), ...(requests === undefined ? {} : { requests }) };
+  Object.assign(status, volumeMountsOf(input));
   if (running && record.user !== undefined) {
     status.user = { linux: { ...record.user, supplementalGroups: [...record.user.supplementalGroups] } };
   } else if (previous?.user !== undefined && previous.containerID === status.containerID) {
     status.user = previous.user;
   }
   return status;
+}
+
+/** Which volumes are mounted where; told from the start and never changed. */
+function volumeMountsOf(input: ContainerStatusInput): Pick<ContainerStatus, 'volumeMounts'> {
+  const { container, previous, recursiveReadOnly } = input;
+  if (previous?.volumeMounts !== undefined) return { volumeMounts: previous.volumeMounts };
+  const { volumeMounts = [] } = container;
+  if (volumeMounts.length === 0) return {};
+  return {
+    volumeMounts: volumeMounts.map(({ name, mountPath, readOnly, mountPropagation = 'None', ...mount }) => {
+      if (readOnly !== true) return { name, mountPath };
+      const asked = (mount.recursiveReadOnly ?? 'Disabled') !== 'Disabled' && mountPropagation === 'None';
+      return { name, mountPath, readOnly, recursiveReadOnly: asked && recursiveReadOnly ? 'Enabled' : 'Disabled' };
+    }),
+  };
 }
 
 /** The status has told of a later container, which someone has removed since: it does not go back in time. */
@@ -88,11 +110,22 @@ function states(
   }
   if (record.state === 'EXITED') {
     const terminated: ContainerState = { terminated: terminatedState(record, input) };
-    if (terminal || NOT_YET.has(waiting.reason)) return { state: terminated, lastState: undefined };
-    return { state: { waiting }, lastState: terminated };
+    if (terminal) return { state: terminated, lastState: undefined };
+    // What it waited for stays said while its restart is under way.
+    const reason = NOT_YET.has(waiting.reason) ? shownOf(input, record) : waiting;
+    return reason === undefined
+      ? { state: terminated, lastState: undefined }
+      : { state: { waiting: reason }, lastState: terminated };
   }
   if (terminal) return { state: { terminated: LOST }, lastState: undefined };
   return { state: { waiting }, lastState: undefined };
+}
+
+/** Why this very container was said to wait; undefined when it was not, or for no reason of its own. */
+function shownOf({ previous, runtimeName }: ContainerStatusInput, record: ContainerRecord): Waiting | undefined {
+  const { reason, message } = previous?.state?.waiting ?? {};
+  if (reason === undefined || NOT_YET.has(reason) || previous?.containerID !== `${runtimeName}://${record.id}`) return;
+  return { reason, ...(message === undefined ? {} : { message }) };
 }
 
 function terminatedState(
@@ -143,18 +176,23 @@ function withoutRecord(input: ContainerStatusInput): ContainerStatus {
     image: container.image ?? '',
     imageID: '',
     ...(kind === 'ephemeral' ? {} : { started: false }),
+    ...volumeMountsOf(input),
   };
-  if (previous?.state?.terminated !== undefined && (terminal || (kind === 'init' && initialized))) {
+  // An end stays until there is more to say than that the container is not there yet.
+  const settled = terminal || NOT_YET.has(waiting.reason) || (kind === 'init' && initialized);
+  if (previous?.state?.terminated !== undefined && settled) {
     return { ...previous, ready: previous.ready && kind === 'init' };
+  }
+  if (kind === 'init' && initialized && !terminal && previous?.state?.running === undefined) {
+    return { ...status, ready: true, state: { terminated: DONE } };
   }
   if (previous?.state?.running !== undefined) {
     // It ran and is gone without a trace: its end is all that can be said.
     if (terminal) return { ...previous, ready: false, started: false, state: { terminated: LOST } };
-    return { ...status, lastState: { terminated: LOST }, restartCount: previous.restartCount };
+    return { ...status, lastState: { terminated: VANISHED }, restartCount: previous.restartCount };
   }
   if (previous?.state?.terminated !== undefined) {
     return { ...status, lastState: { terminated: previous.state.terminated } };
   }
-  if (terminal && initialized && kind !== 'init') return { ...status, state: { terminated: LOST } };
   return status;
 }

@@ -1,53 +1,67 @@
 import type { ContainerStatus, Pod, PodPhase } from '../../model/pod.ts';
 import { isSidecar } from '../../model/pod-resources.ts';
-import { restartPolicyOf } from '../diff/outcome.ts';
+import { restartsAfterExit } from '../diff/outcome.ts';
 
 export interface Statuses {
   readonly init: readonly ContainerStatus[];
   readonly app: readonly ContainerStatus[];
 }
 
-/** The pod's phase from its container statuses (kubelet getPhase). `terminal`: nothing of it runs or will run. */
+/**
+ * The pod's phase from its container statuses (kubelet getPhase). `terminal`: nothing of it runs or will run. A pod whose
+ * containers were never started is Pending even then.
+ */
 export function phaseOf(pod: Pod, statuses: Statuses, terminal: boolean): PodPhase {
   const init = countInit(pod, statuses.init);
-  if (init.failed && restartPolicyOf(pod) === 'Never') return 'Failed';
-  let running = 0;
+  if (init.failed) return 'Failed';
+  let running = init.runningSidecars;
   let waiting = 0;
   let stopped = 0;
+  let forGood = 0;
   let succeeded = 0;
   let everStarted = false;
-  for (const { state, lastState } of statuses.app) {
-    const ended = state?.terminated ?? (state?.running === undefined ? lastState?.terminated : undefined);
-    if (state?.running !== undefined) running++;
-    else if (ended !== undefined) stopped++;
-    else waiting++;
-    if (state?.terminated?.exitCode === 0) succeeded++;
-    if (state?.running !== undefined || ended !== undefined) everStarted = true;
+  for (const container of pod.spec.containers) {
+    const status = statuses.app.find(({ name }) => name === container.name);
+    const ended = endOf(status);
+    if (status?.state?.running !== undefined) running++;
+    else if (ended === undefined) waiting++;
+    else {
+      stopped++;
+      if (!restartsAfterExit(pod, container, ended.exitCode)) forGood++;
+    }
+    if (status?.state?.terminated?.exitCode === 0) succeeded++;
+    if (status?.state?.running !== undefined || ended !== undefined) everStarted = true;
   }
-  if (terminal) return stopped > 0 && waiting === 0 && running === 0 && stopped === succeeded ? 'Succeeded' : 'Failed';
-  if (init.pending || (init.pendingSidecar && !everStarted)) return 'Pending';
-  if (waiting > 0) return 'Pending';
+  if (init.pending || (init.pendingSidecar && !everStarted) || waiting > 0) return 'Pending';
   if (running > 0) return 'Running';
-  if (restartPolicyOf(pod) === 'Always') return 'Running';
-  if (stopped === succeeded) return 'Succeeded';
-  return restartPolicyOf(pod) === 'Never' ? 'Failed' : 'Running';
+  if (!terminal && stopped !== forGood) return 'Running';
+  return stopped === succeeded ? 'Succeeded' : 'Failed';
 }
 
-function countInit(
-  pod: Pod,
-  statuses: readonly ContainerStatus[],
-): { pending: boolean; pendingSidecar: boolean; failed: boolean } {
-  let pending = false;
-  let pendingSidecar = false;
-  let failed = false;
+/** How a container that does not run has ended; undefined when it never has. */
+function endOf(status: ContainerStatus | undefined): { readonly exitCode: number } | undefined {
+  if (status?.state?.running !== undefined) return undefined;
+  return status?.state?.terminated ?? status?.lastState?.terminated;
+}
+
+interface InitCount {
+  pending: boolean;
+  pendingSidecar: boolean;
+  runningSidecars: number;
+  /** One has failed and is not started again. */
+  failed: boolean;
+}
+
+function countInit(pod: Pod, statuses: readonly ContainerStatus[]): InitCount {
+  const count: InitCount = { pending: false, pendingSidecar: false, runningSidecars: 0, failed: false };
   for (const container of pod.spec.initContainers ?? []) {
     const status = statuses.find(({ name }) => name === container.name);
-    const ended =
-      status?.state?.terminated ?? (status?.state?.running === undefined ? status?.lastState?.terminated : undefined);
+    const ended = endOf(status);
     if (isSidecar(container)) {
-      if (status?.started !== true && ended === undefined) pendingSidecar = true;
-    } else if (ended === undefined) pending = true;
-    else if (ended.exitCode !== 0) failed = true;
+      if (status?.state?.running !== undefined) count.runningSidecars++;
+      if (status?.started !== true && ended === undefined) count.pendingSidecar = true;
+    } else if (ended === undefined) count.pending = true;
+    else if (ended.exitCode !== 0 && !restartsAfterExit(pod, container, ended.exitCode)) count.failed = true;
   }
-  return { pending, pendingSidecar, failed };
+  return count;
 }

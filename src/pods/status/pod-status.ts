@@ -1,11 +1,11 @@
-import type { ContainerStatus, Pod, PodStatus, QOSClass } from '../../model/pod.ts';
+import type { ContainerStatus, Pod, PodCondition, PodPhase, PodStatus, QOSClass } from '../../model/pod.ts';
 import { rfc3339 } from '../../model/time.ts';
 import { type ContainerKind, containersOf, type KindedContainer } from '../container-kinds.ts';
 import type { Plan, PlanInput } from '../diff/plan.ts';
 import { currentSandbox, isStarted } from '../diff/plan-sync.ts';
 import { isAlive, readySandbox } from '../observe/pod-runtime.ts';
 import { conditionsOf } from './conditions.ts';
-import { containerStatus } from './container-status.ts';
+import { containerStatus, LOST } from './container-status.ts';
 import { phaseOf } from './phase.ts';
 
 /** What the termination messages of all containers of a pod may take (kubelet status_manager.go normalizeStatus). */
@@ -17,72 +17,139 @@ export interface PodStatusInput {
   readonly hostIPs: readonly string[];
   readonly qosClass: QOSClass;
   readonly runtimeName: string;
+  /** The pod's runtime handler can make mounts read-only in depth. */
+  readonly recursiveReadOnly: boolean;
 }
 
 /** A pod's whole status as kubelet would report it (kubelet_pods.go generateAPIPodStatus). */
-export function podStatus({ input, plan, hostIPs, qosClass, runtimeName }: PodStatusInput): PodStatus {
+export function podStatus(of: PodStatusInput): PodStatus {
+  const { input, plan, hostIPs, qosClass } = of;
   const { pod, runtime, facts, now } = input;
   const last = facts.lastStatus ?? pod.status ?? {};
+  if (neverBegun(input, last)) return refusedStatus(input, last, qosClass);
   const quiet = !runtime.containers.some(isAlive);
   const terminal = plan.mode === 'terminated' || (plan.mode === 'terminating' && quiet && !facts.running.has('start'));
   const kinds = containersOf(pod);
   const initialized = everInitialized(input, last);
   const messageBytes = Math.floor(POD_MESSAGE_BYTES / kinds.length);
-  const of = (...wanted: readonly ContainerKind[]): ContainerStatus[] =>
+  const statusesOf = (...wanted: readonly ContainerKind[]): ContainerStatus[] =>
     kinds
       .filter((entry) => wanted.includes(entry.kind))
-      .map((entry) => statusOf(input, plan, entry, { runtimeName, terminal, initialized, last, messageBytes }));
-  const statuses = { init: of('init', 'sidecar'), app: of('app') };
-  const sticky = last.phase === 'Succeeded' || last.phase === 'Failed' ? last.phase : undefined;
-  const end = facts.end !== undefined && terminal ? facts.end : undefined;
-  const phase = sticky ?? (end !== undefined ? 'Failed' : phaseWhile(pod, statuses, terminal, last));
-  const ephemeral = of('ephemeral');
+      .map((entry) => statusOf(of, entry, { terminal, initialized, last, messageBytes }));
+  const statuses = { init: statusesOf('init', 'sidecar'), app: statusesOf('app') };
+  const sticky = isFinal(last.phase) ? last.phase : undefined;
+  // Readers take "Succeeded" and "Failed" to mean that the pod's address and resources are free.
+  const finished = terminal && (plan.mode === 'terminated' || readySandbox(runtime) === undefined);
+  const end = finished ? facts.end : undefined;
+  const earned = sticky ?? (facts.end === undefined ? phaseOf(pod, statuses, terminal) : 'Failed');
+  const phase = sticky ?? reported(earned, plan, finished, last);
+  const ephemeral = byName(statusesOf('ephemeral'));
+  const conditions = conditionsOf({
+    pod,
+    phase: earned,
+    statuses,
+    sandboxReady: readySandbox(runtime) !== undefined && currentSandbox(input) !== undefined,
+    previous: last.conditions ?? pod.status?.conditions ?? [],
+    disruption: finished ? facts.end?.disruption : undefined,
+    now,
+  });
   const ips = podIPs(input, hostIPs, last);
+  const shown = plan.mode === 'terminated' ? withoutTrace(pod, statuses, initialized) : statuses;
   return {
-    ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
+    ...observedGeneration(pod),
     phase,
-    conditions: conditionsOf({
-      pod,
-      phase,
-      statuses,
-      sandboxReady: readySandbox(runtime) !== undefined && currentSandbox(input) !== undefined,
-      previous: last.conditions ?? pod.status?.conditions ?? [],
-      now,
-    }),
-    ...reasonOf(end, sticky, last),
+    conditions: plan.mode === 'terminated' && sticky !== undefined ? asTheyWere(conditions, last) : conditions,
+    ...reasonOf(end, phase, last, pod),
     ...(hostIPs[0] === undefined ? {} : { hostIP: hostIPs[0], hostIPs: hostIPs.map((ip) => ({ ip })) }),
     ...(ips[0] === undefined ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
     startTime: rfc3339(facts.startTime),
-    ...(statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init }),
-    containerStatuses: statuses.app,
+    ...(shown.init.length === 0 ? {} : { initContainerStatuses: shown.init }),
+    containerStatuses: byName(shown.app),
     ...(ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: ephemeral }),
     qosClass: pod.status?.qosClass ?? qosClass,
   };
 }
 
-// A terminal phase is reported only when nothing runs any more, so that "Succeeded" and "Failed" can be relied on.
-function phaseWhile(
-  pod: Pod,
-  statuses: { init: ContainerStatus[]; app: ContainerStatus[] },
-  terminal: boolean,
-  last: PodStatus,
-): NonNullable<PodStatus['phase']> {
-  const phase = phaseOf(pod, statuses, terminal);
-  if (!terminal && (phase === 'Succeeded' || phase === 'Failed')) return last.phase ?? 'Running';
-  return phase;
+/** Refused on this node, now or before a restart: there is nothing to say of its containers. */
+function neverBegun({ facts, runtime }: PlanInput, last: PodStatus): boolean {
+  if (facts.end?.refused === true) return true;
+  const nothing = runtime.containers.length === 0 && runtime.sandboxes.length === 0;
+  return isFinal(last.phase) && nothing && (last.containerStatuses ?? []).length === 0;
 }
 
+/** What kubelet says of a pod that it does not admit (kubelet.go rejectPod). */
+function refusedStatus({ pod, facts }: PlanInput, last: PodStatus, qosClass: QOSClass): PodStatus {
+  const { end } = facts;
+  // A refused pod has no conditions of ours; before a restart the same had been said of it.
+  const conditions = end?.refused === true ? [] : last.conditions;
+  return {
+    ...observedGeneration(pod),
+    phase: end === undefined ? (last.phase ?? 'Failed') : 'Failed',
+    ...(conditions === undefined ? {} : { conditions }),
+    ...(end === undefined ? reasonOf(undefined, last.phase, last, pod) : { reason: end.reason, message: end.message }),
+    startTime: rfc3339(facts.startTime),
+    qosClass: pod.status?.qosClass ?? qosClass,
+  };
+}
+
+function observedGeneration({ metadata }: Pod): Pick<PodStatus, 'observedGeneration'> {
+  return metadata.generation === undefined ? {} : { observedGeneration: metadata.generation };
+}
+
+function isFinal(phase: PodPhase | undefined): phase is 'Succeeded' | 'Failed' {
+  return phase === 'Succeeded' || phase === 'Failed';
+}
+
+/** The phase to tell: a final one not before the pod is down, and none but a final one once it is gone from the node. */
+function reported(earned: PodPhase, plan: Plan, finished: boolean, last: PodStatus): PodPhase {
+  if (isFinal(earned)) return finished ? earned : (last.phase ?? 'Running');
+  return plan.mode === 'terminated' ? 'Failed' : earned;
+}
+
+/** What the conditions said of containers when the pod ended stays said: the final phase is no news about them. */
+function asTheyWere(conditions: readonly PodCondition[], last: PodStatus): PodCondition[] {
+  return conditions.map((condition) => {
+    if (condition.type === 'PodReadyToStartContainers') return condition;
+    return last.conditions?.find(({ type }) => type === condition.type) ?? condition;
+  });
+}
+
+/** Clients find the same order each time (kubelet SortedContainerStatuses). */
+function byName(statuses: readonly ContainerStatus[]): ContainerStatus[] {
+  return [...statuses].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+/**
+ * A pod that has ended has no containers that wait: those of which nothing is known count as failed, init containers up
+ * to the last one that was ever begun, others if it came to their turn (kubelet status_manager.go TerminatePod).
+ */
+function withoutTrace(
+  pod: Pod,
+  { init, app }: { init: ContainerStatus[]; app: ContainerStatus[] },
+  initialized: boolean,
+): { init: ContainerStatus[]; app: ContainerStatus[] } {
+  const begun = init.findLastIndex(({ state, lastState }) => state?.waiting === undefined || lastState?.terminated);
+  const theirTurn = initialized || (pod.spec.initContainers ?? []).length === 0;
+  const end = (status: ContainerStatus): ContainerStatus =>
+    status.state?.terminated === undefined ? { ...status, state: { terminated: LOST } } : status;
+  return {
+    init: init.map((status, index) => (index <= Math.max(0, begun) ? end(status) : status)),
+    app: theirTurn ? app.map(end) : app,
+  };
+}
+
+/** Why the pod ended; else what was said together with this phase, by whomever. */
 function reasonOf(
   end: PlanInput['facts']['end'],
-  sticky: string | undefined,
+  phase: PodPhase | undefined,
   last: PodStatus,
+  pod: Pod,
 ): Pick<PodStatus, 'reason' | 'message'> {
   if (end !== undefined) return { reason: end.reason, message: end.message };
-  if (sticky === undefined) return {};
-  return {
-    ...(last.reason === undefined ? {} : { reason: last.reason }),
-    ...(last.message === undefined ? {} : { message: last.message }),
-  };
+  if (phase !== last.phase) return {};
+  const reason = last.reason ?? pod.status?.reason;
+  const message = last.message ?? pod.status?.message;
+  return { ...(reason === undefined ? {} : { reason }), ...(message === undefined ? {} : { message }) };
 }
 
 function everInitialized({ pod, runtime }: PlanInput, last: PodStatus): boolean {
@@ -91,12 +158,11 @@ function everInitialized({ pod, runtime }: PlanInput, last: PodStatus): boolean 
 }
 
 function statusOf(
-  input: PlanInput,
-  plan: Plan,
+  { input, plan, runtimeName, recursiveReadOnly }: PodStatusInput,
   { kind, container }: KindedContainer,
-  shared: { runtimeName: string; terminal: boolean; initialized: boolean; last: PodStatus; messageBytes: number },
+  shared: { terminal: boolean; initialized: boolean; last: PodStatus; messageBytes: number },
 ): ContainerStatus {
-  const { last, runtimeName, terminal, initialized, messageBytes } = shared;
+  const { last, terminal, initialized, messageBytes } = shared;
   const records = input.runtime.containers.filter((record) => record.name === container.name);
   const record = records[0];
   const previous = [
@@ -104,7 +170,9 @@ function statusOf(
     ...(last.containerStatuses ?? []),
     ...(last.ephemeralContainerStatuses ?? []),
   ].find(({ name }) => name === container.name);
-  const started = record !== undefined && isStarted(input, container, record);
+  // Probes that are not made any more as the pod ends have not succeeded thereby.
+  const given = plan.mode !== 'sync' && previous?.started === false && container.startupProbe !== undefined;
+  const started = !given && record !== undefined && isStarted(input, container, record);
   const readiness = record === undefined ? undefined : input.probe(record.id, 'readiness');
   return containerStatus({
     kind,
@@ -113,8 +181,9 @@ function statusOf(
     waiting: plan.waiting.get(container.name) ?? defaultWaiting(input.pod),
     started,
     ready: started && (container.readinessProbe === undefined || readiness === 'success'),
-    starting: record !== undefined && input.facts.containers.get(container.name)?.postStarting === record.id,
+    starting: record !== undefined && input.facts.containers.get(container.name)?.starting === record.id,
     runtimeName,
+    recursiveReadOnly,
     messageBytes,
     previous,
     terminal,
@@ -127,9 +196,17 @@ function defaultWaiting(pod: Pod): { reason: string } {
 }
 
 function podIPs({ pod, runtime }: PlanInput, hostIPs: readonly string[], last: PodStatus): readonly string[] {
-  if (pod.spec.hostNetwork === true) return runtime.sandboxes.length > 0 || last.podIP !== undefined ? hostIPs : [];
+  if (pod.spec.hostNetwork === true) return hostNetworkIPs(hostIPs, last);
   const ready = readySandbox(runtime);
   if (ready !== undefined) return ready.ips;
   // The last addresses stay in the status while and after the pod ends, so that what spoke to it can be told.
   return (last.podIPs ?? []).map(({ ip }) => ip);
+}
+
+/** The node's addresses from the start; they stay, but a second one may come to a single one of the other family. */
+function hostNetworkIPs(hostIPs: readonly string[], last: PodStatus): readonly string[] {
+  const [told, ...more] = (last.podIPs ?? []).map(({ ip }) => ip);
+  if (told === undefined) return hostIPs.slice(0, 2);
+  const second = more[0] ?? hostIPs.slice(1, 2).find((ip) => ip.includes(':') !== told.includes(':'));
+  return second === undefined ? [told] : [told, second];
 }

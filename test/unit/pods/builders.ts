@@ -93,7 +93,7 @@ export function facts(more: Partial<PodFacts> = {}): PodFacts {
 /** Facts that know the images of these containers to be on the node. */
 export function withImages(...names: string[]): PodFacts['containers'] {
   return new Map(
-    names.map((name) => [name, { crash: undefined, imageRef: `sha256:${name}`, postStarting: undefined }]),
+    names.map((name) => [name, { crash: undefined, imageRef: `sha256:${name}`, starting: undefined }]),
   );
 }
 

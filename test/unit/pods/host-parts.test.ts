@@ -3,6 +3,7 @@ import type { ObjectSource, View } from '../../../src/cluster/port.ts';
 import type { ContainerStatus, Mount } from '../../../src/host/cri/port.ts';
 import { FakeFiles } from '../../../src/host/files/fake.ts';
 import { CodedError } from '../../../src/kit/errors.ts';
+import { ManualClock } from '../../../src/kit/manual-clock.ts';
 import type { KubeObject } from '../../../src/model/meta.ts';
 import type { ConfigMap } from '../../../src/model/objects.ts';
 import type { Container, Pod } from '../../../src/model/pod.ts';
@@ -51,8 +52,11 @@ class Services implements View<Service> {
   });
   synced = false;
 
-  whenSynced(): Promise<void> {
-    return this.waited;
+  whenSynced(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+      void this.waited.then(resolve);
+    });
   }
 
   complete(): void {
@@ -86,6 +90,8 @@ describe('HostParts', () => {
   let volumeMounts: Mount[];
   let setUp: string[];
   let cgroups: Set<string>;
+  let forgotten: string[];
+  let clock: ManualClock;
   let parts: HostParts;
 
   beforeEach(async () => {
@@ -96,6 +102,8 @@ describe('HostParts', () => {
     volumeMounts = [];
     setUp = [];
     cgroups = new Set();
+    forgotten = [];
+    clock = new ManualClock();
     await files.makeDirectory('/etc', 0o755);
     await files.write('/etc/hosts', '127.0.0.1 localhost\n192.0.2.9 node\n', 0o644);
     parts = new HostParts(
@@ -122,7 +130,9 @@ describe('HostParts', () => {
         podFiles: new PodFiles({ rootDirectory: ROOT }, { files }),
         files,
         objects,
+        tokens: { forget: (uid) => forgotten.push(uid) },
         services,
+        clock,
         hostIPs: () => ['192.0.2.9'],
         allocatable: () => ({ cpu: '4', memory: '8Gi' }),
         resourceFacts: () => ({
@@ -168,6 +178,7 @@ describe('HostParts', () => {
     ]);
     parts.release('u1');
     expect(objects.needed.size).toBe(0);
+    expect(forgotten).toEqual(['u1']);
     await parts.tearDownVolumes('u1');
     expect(setUp).toEqual([]);
   });
@@ -219,6 +230,35 @@ describe('HostParts', () => {
     services.complete();
     await done;
     expect(found).toContainEqual({ key: 'DB_SERVICE_HOST', value: '10.96.0.7' });
+  });
+
+  it('says that it waits for the Services, and starts a static pod without them', async () => {
+    services = new Services();
+    const away = new HostParts(
+      { podLogsDir: LOGS, clusterDomain: 'cluster.local', nodeName: 'n' },
+      { ...parts['deps'], services },
+    );
+    const failure = away.environment(pod(), container('a'), [], never).catch((error: unknown) => error);
+    await clock.advance(2000);
+    expect(await failure).toMatchObject({
+      message: 'services have not yet been read at least once, cannot construct envvars',
+      metadata: { reason: 'CreateContainerConfigError' },
+    });
+    const ofThisNode = pod({}, { annotations: { 'kubernetes.io/config.source': 'file' } });
+    await expect(away.environment(ofThisNode, container('a'), [], never)).resolves.toEqual([]);
+  });
+
+  it('tells the runtime of the pod’s resources, and of its RuntimeClass’s overhead apart from them', () => {
+    const limited = container('a', { resources: { requests: { cpu: '500m' }, limits: { memory: '64Mi' } } });
+    expect(parts.sandboxResources(pod({ containers: [limited] }))).toEqual({
+      overhead: {},
+      resources: { cpuShares: 512, memoryLimitInBytes: 64 * 2 ** 20, cpuQuota: 0, cpuPeriod: 100_000 },
+    });
+    const heavy = pod({ containers: [limited], overhead: { cpu: '250m', memory: '16Mi' } });
+    expect(parts.sandboxResources(heavy)).toEqual({
+      overhead: { cpuShares: 256, memoryLimitInBytes: 16 * 2 ** 20, cpuQuota: 25_000, cpuPeriod: 100_000 },
+      resources: { cpuShares: 512, memoryLimitInBytes: 64 * 2 ** 20, cpuQuota: 0, cpuPeriod: 100_000 },
+    });
   });
 
   it('mounts volumes, the pod’s hosts file and a termination log', async () => {

@@ -134,7 +134,7 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
       runtime: runtime([sandbox()], [exited(a, 1)]),
       facts: facts({
         containers: new Map([
-          ['a', { imageRef: 'x', postStarting: undefined, crash: { failedAt: NOW - 5000, delayMs: 10_000 } }],
+          ['a', { imageRef: 'x', starting: undefined, crash: { failedAt: NOW - 5000, delayMs: 10_000 } }],
         ]),
       }),
     },
@@ -146,7 +146,7 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
       runtime: runtime([sandbox()], [exited(a, 1)]),
       facts: facts({
         containers: new Map([
-          ['a', { imageRef: 'x', postStarting: undefined, crash: { failedAt: NOW - 700_000, delayMs: 300_000 } }],
+          ['a', { imageRef: 'x', starting: undefined, crash: { failedAt: NOW - 700_000, delayMs: 300_000 } }],
         ]),
       }),
     },
@@ -503,7 +503,7 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
       runtime: runtime([sandbox()], [exited(a, 1, { finishedAt: NOW + 3_600_000 })]),
       facts: facts({
         containers: new Map([
-          ['a', { imageRef: 'x', postStarting: undefined, crash: { failedAt: NOW + 3_590_000, delayMs: 300_000 } }],
+          ['a', { imageRef: 'x', starting: undefined, crash: { failedAt: NOW + 3_590_000, delayMs: 300_000 } }],
         ]),
       }),
     },
@@ -540,7 +540,7 @@ describe('planPod', () => {
         runtime: runtime([sandbox()], [exited(a, 1, { finishedAt: NOW - 1000 })]),
         facts: facts({
           containers: new Map([
-            ['a', { imageRef: 'x', postStarting: undefined, crash: { failedAt: NOW - 5000, delayMs: 80_000 } }],
+            ['a', { imageRef: 'x', starting: undefined, crash: { failedAt: NOW - 5000, delayMs: 80_000 } }],
           ]),
         }),
       }),
@@ -559,7 +559,7 @@ describe('planPod', () => {
           runtime: runtime([sandbox()], [exited(a, 1, { finishedAt: NOW - 1000 })]),
           facts: facts({
             containers: new Map([
-              ['a', { imageRef: undefined, postStarting: undefined, crash: { failedAt, delayMs: 10_000 } }],
+              ['a', { imageRef: undefined, starting: undefined, crash: { failedAt, delayMs: 10_000 } }],
             ]),
             running: new Set(['start']),
           }),
@@ -593,7 +593,7 @@ describe('planPod', () => {
   it('back-off is over after ten minutes, also where its maximum is short', () => {
     const steps = (ranMs: number): string[] => {
       const crash = { failedAt: NOW - 1000 - ranMs, delayMs: 20_000 };
-      const known = new Map([['a', { imageRef: 'x', postStarting: undefined, crash }]]);
+      const known = new Map([['a', { imageRef: 'x', starting: undefined, crash }]]);
       return sentences(
         planPod(input({ runtime: runtime([sandbox()], [exited(a, 1)]), facts: facts({ containers: known }) })),
       );

@@ -18,6 +18,7 @@ function statusOf(more: Partial<PlanInput>): PodStatus {
     hostIPs: ['192.0.2.9'],
     qosClass: 'BestEffort',
     runtimeName: 'containerd',
+    recursiveReadOnly: true,
   });
 }
 
@@ -26,7 +27,7 @@ function conditions(status: PodStatus): Record<string, string> {
 }
 
 const crashed = (name: string) =>
-  new Map([[name, { imageRef: undefined, postStarting: undefined, crash: { failedAt: NOW - 5000, delayMs: 20_000 } }]]);
+  new Map([[name, { imageRef: undefined, starting: undefined, crash: { failedAt: NOW - 5000, delayMs: 20_000 } }]]);
 
 describe('podStatus', () => {
   it('of a new pod is Pending, its containers ContainerCreating', () => {
@@ -89,7 +90,7 @@ describe('podStatus', () => {
   it('a container in its postStart hook is not running yet', () => {
     const status = statusOf({
       runtime: runtime([sandbox()], [record(a)]),
-      facts: facts({ containers: new Map([['a', { crash: undefined, imageRef: undefined, postStarting: 'a-0' }]]) }),
+      facts: facts({ containers: new Map([['a', { crash: undefined, imageRef: undefined, starting: 'a-0' }]]) }),
     });
     expect(status.containerStatuses?.[0]?.state?.waiting?.reason).toBe('ContainerCreating');
     expect(status.phase).toBe('Pending');
@@ -199,7 +200,7 @@ describe('podStatus', () => {
     });
     expect(status.containerStatuses?.[0]).toMatchObject({
       restartCount: 2,
-      lastState: { terminated: { exitCode: 1 } },
+      state: { terminated: { exitCode: 1 } },
     });
   });
 
@@ -268,5 +269,165 @@ describe('podStatus', () => {
 
   it('observedGeneration follows the pod', () => {
     expect(statusOf({ pod: pod({}, { generation: 7 }) }).observedGeneration).toBe(7);
+  });
+
+  it('of a refused pod says why, and nothing of containers and conditions', () => {
+    const end = { reason: 'OutOfcpu', message: 'Pod was rejected: m', graceSeconds: undefined, refused: true as const };
+    expect(statusOf({ facts: facts({ end }), pod: pod({}, { generation: 3 }) })).toEqual({
+      observedGeneration: 3,
+      phase: 'Failed',
+      reason: 'OutOfcpu',
+      message: 'Pod was rejected: m',
+      conditions: [],
+      startTime: '2026-01-01T11:59:00Z',
+      qosClass: 'BestEffort',
+    });
+  });
+
+  it('tells of a disruption together with the final phase, not before', () => {
+    const end = { reason: 'Preempting', message: 'm', graceSeconds: undefined, disruption: 'why' };
+    const alive = statusOf({ runtime: runtime([sandbox()], [record(a)]), facts: facts({ end }) });
+    expect(alive.phase).not.toBe('Failed');
+    expect(conditions(alive)).not.toHaveProperty('DisruptionTarget');
+    const gone = { end, volumesGone: true, cgroupGone: true, stoppedSandboxes: new Set(['s0']) };
+    const over = statusOf({
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], [exited(a, 0)]),
+      facts: facts(gone),
+    });
+    expect(over).toMatchObject({ phase: 'Failed', reason: 'Preempting', message: 'm' });
+    expect(over.conditions?.[0]).toMatchObject({
+      type: 'DisruptionTarget',
+      status: 'True',
+      reason: 'TerminationByKubelet',
+      message: 'why',
+    });
+  });
+
+  it('keeps what others said together with the phase, and drops it with another', () => {
+    const lastStatus: PodStatus = { phase: 'Running', reason: 'NodeLost', message: 'm' };
+    const running = { runtime: runtime([sandbox()], [record(a)]) };
+    expect(statusOf({ ...running, facts: facts({ lastStatus }) })).toMatchObject({ reason: 'NodeLost', message: 'm' });
+    const changed = statusOf({ ...running, facts: facts({ lastStatus: { ...lastStatus, phase: 'Pending' } }) });
+    expect(changed.reason).toBeUndefined();
+  });
+
+  it('a pod that was initialized stays so when its init containers run again', () => {
+    const again = {
+      pod: pod({ initContainers: [init] }),
+      runtime: runtime([sandbox()], [record(init)]),
+    };
+    expect(conditions(statusOf(again))['Initialized']).toBe('False');
+    const lastStatus: PodStatus = { phase: 'Running', conditions: [{ type: 'Initialized', status: 'True' }] };
+    expect(conditions(statusOf({ ...again, facts: facts({ lastStatus }) }))['Initialized']).toBe('True');
+  });
+
+  it('an init container that nobody remembers has done its work once an app container was made', () => {
+    const status = statusOf({
+      pod: pod({ initContainers: [init] }),
+      runtime: runtime([sandbox()], [record(a)]),
+    });
+    expect(status.initContainerStatuses?.[0]).toMatchObject({
+      ready: true,
+      state: { terminated: { exitCode: 0, reason: 'Completed' } },
+    });
+    expect(conditions(status)['Initialized']).toBe('True');
+  });
+
+  it('a container that ran and vanished while the pod goes on has ended by an unknown cause', () => {
+    const lastStatus: PodStatus = {
+      phase: 'Running',
+      containerStatuses: [
+        { name: 'a', image: 'a', imageID: 'i', ready: true, restartCount: 1, state: { running: { startedAt: 'x' } } },
+      ],
+    };
+    const status = statusOf({ runtime: runtime([sandbox()]), facts: facts({ lastStatus }) });
+    expect(status.containerStatuses?.[0]?.lastState?.terminated).toMatchObject({
+      exitCode: 137,
+      reason: 'ContainerStatusUnknown',
+      message: 'The container could not be located when the pod was deleted.  The container used to be Running',
+    });
+  });
+
+  it.each([
+    [{ readOnly: true }, 'Disabled'],
+    [{ readOnly: true, recursiveReadOnly: 'IfPossible' as const }, 'Enabled'],
+    [
+      { readOnly: true, recursiveReadOnly: 'IfPossible' as const, mountPropagation: 'HostToContainer' as const },
+      'Disabled',
+    ],
+    [{}, undefined],
+  ])('a mount %j is read-only in depth: %s', (mount, expected) => {
+    const mounting = container('a', { volumeMounts: [{ name: 'v', mountPath: '/v', ...mount }] });
+    const status = statusOf({ pod: pod({ containers: [mounting] }) });
+    expect(status.containerStatuses?.[0]?.volumeMounts?.[0]?.recursiveReadOnly).toBe(expected);
+  });
+
+  it('a pod in the host’s network has the node’s addresses from the start, and keeps them', () => {
+    const hosted = pod({ hostNetwork: true });
+    expect(statusOf({ pod: hosted }).podIPs).toEqual([{ ip: '192.0.2.9' }]);
+    const lastStatus: PodStatus = { phase: 'Pending', podIPs: [{ ip: '192.0.2.1' }] };
+    expect(statusOf({ pod: hosted, facts: facts({ lastStatus }) }).podIPs).toEqual([{ ip: '192.0.2.1' }]);
+  });
+
+  it('a terminal phase waits for the sandbox, its conditions do not', () => {
+    const of = pod({ restartPolicy: 'Never' });
+    const lastStatus: PodStatus = { phase: 'Running' };
+    const ended = [exited(a, 0)];
+    const early = statusOf({ pod: of, runtime: runtime([sandbox()], ended), facts: facts({ lastStatus }) });
+    expect(early.phase).toBe('Running');
+    expect(early.conditions?.find(({ type }) => type === 'Ready')?.reason).toBe('PodCompleted');
+    const down = statusOf({
+      pod: of,
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], ended),
+      facts: facts({ lastStatus: early }),
+    });
+    expect(down.phase).toBe('Succeeded');
+    expect(conditions(down)['PodReadyToStartContainers']).toBe('False');
+  });
+
+  it('a pod that ends before its containers began is Failed, and they are lost; its conditions stay', () => {
+    const lastStatus = statusOf({ pod: pod({ containers: [b, a] }), runtime: runtime([sandbox()]) });
+    const status = statusOf({
+      pod: pod({ containers: [b, a] }),
+      intent: 'delete',
+      runtime: runtime([]),
+      facts: facts({ lastStatus, volumesGone: true, cgroupGone: true }),
+    });
+    expect(status.phase).toBe('Failed');
+    expect(status.containerStatuses?.map(({ name, state }) => [name, state?.terminated?.reason])).toEqual([
+      ['a', 'ContainerStatusUnknown'],
+      ['b', 'ContainerStatusUnknown'],
+    ]);
+    expect(status.conditions?.find(({ type }) => type === 'Ready')?.reason).toBe('ContainersNotReady');
+  });
+
+  it('keeps saying CrashLoopBackOff while the restart is under way', () => {
+    const records = [exited(a, 3, { restartCount: 2 })];
+    const lastStatus = statusOf({
+      runtime: runtime([sandbox()], records),
+      facts: facts({ containers: crashed('a') }),
+    });
+    const due = new Map([
+      ['a', { imageRef: undefined, starting: undefined, crash: { failedAt: NOW - 90_000, delayMs: 1 } }],
+    ]);
+    const status = statusOf({ runtime: runtime([sandbox()], records), facts: facts({ containers: due, lastStatus }) });
+    expect(status.containerStatuses?.[0]?.state?.waiting?.reason).toBe('CrashLoopBackOff');
+  });
+
+  it('restartPolicyRules bring a container back that its policy would not', () => {
+    const ruled = container('a', {
+      restartPolicy: 'Never',
+      restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [42] } }],
+    });
+    const of = pod({ containers: [ruled], restartPolicy: 'Never' });
+    const phase = (code: number) =>
+      statusOf({
+        pod: of,
+        runtime: runtime([sandbox()], [exited(ruled, code)]),
+        facts: facts({ lastStatus: { phase: 'Running' } }),
+      }).containerStatuses?.[0]?.state;
+    expect(planPod(input({ pod: of, runtime: runtime([sandbox()], [exited(ruled, 42)]) })).mode).toBe('sync');
+    expect(planPod(input({ pod: of, runtime: runtime([sandbox()], [exited(ruled, 1)]) })).mode).toBe('terminating');
+    expect(phase(1)?.terminated?.exitCode).toBe(1);
   });
 });

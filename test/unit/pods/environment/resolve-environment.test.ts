@@ -295,6 +295,10 @@ describe('referencesOf', () => {
       list.map(({ name, optional }) => name + (optional ? '?' : '')).sort();
     expect(sorted(referencesOf(full).configMaps)).toEqual(['a', 'c', 'init?', 'pc']);
     expect(sorted(referencesOf(full).secrets)).toEqual(['b?', 'd', 'eph', 'ps?', 'pull?', 'vs?']);
+    const startOnly = (list: readonly { name: string; onlyAtStart: boolean }[]): string[] =>
+      list.flatMap(({ name, onlyAtStart }) => (onlyAtStart ? [name] : [])).sort();
+    expect(startOnly(referencesOf(full).configMaps)).toEqual(['a', 'init']);
+    expect(startOnly(referencesOf(full).secrets)).toEqual(['b', 'd', 'eph', 'pull']);
     expect(sorted(environmentReferences(container).configMaps)).toEqual(['a', 'c?']);
     expect(sorted(environmentReferences(container).secrets)).toEqual(['b?', 'd']);
   });

@@ -38,7 +38,9 @@ describe('HookRunner', () => {
     await hooks.run({ exec: { command: ['ok'] } }, target);
     await expect(hooks.run({ exec: { command: ['fail', 'now'] } }, target)).rejects.toMatchObject({
       code: 'CommandFailed',
-      message: 'exec lifecycle hook (fail now) of container app in pod default/web exited with 7: out!',
+      message:
+        'Exec lifecycle hook ([fail now]) for Container "app" in Pod "web_default(u1)" failed - error: ' +
+        'command \'fail now\' exited with 7: !, message: "out!"',
     });
   });
 
@@ -57,7 +59,7 @@ describe('HookRunner', () => {
     await expect(hooks.run({ httpGet: { port: 81 } }, target)).rejects.toMatchObject({
       code: 'Unavailable',
       message: expect.stringMatching(
-        /^HTTP lifecycle hook \(\/\) of container app in pod default\/web failed: .*connection refused$/,
+        /^HTTP lifecycle hook \(\/\) for Container "app" in Pod "web_default\(u1\)" failed - error: .*connection refused$/,
       ),
     });
     await expect(hooks.run({ httpGet: { port: 'nope' } }, target)).rejects.toMatchObject({ code: 'InvalidArgument' });

@@ -175,10 +175,11 @@ describe('node allocatable', () => {
   it('is capacity less reservations, eviction and huge pages', () => {
     expect(nodeAllocatable(capacity, reservations)).toEqual({
       cpu: '3700m',
-      memory: `${(8192 - 512 - 100 - 1024) * 1024}Ki`,
-      'ephemeral-storage': String(89 * GIB),
+      memory: `${8192 - 512 - 100 - 1024}Mi`,
+      // 10 % is 0.1 as a 32-bit float, as in kubelet, and so 160 bytes more than a tenth of 100 Gi.
+      'ephemeral-storage': String(89 * GIB - 160),
       pods: '110',
-      'hugepages-2Mi': String(GIB),
+      'hugepages-2Mi': '1Gi',
     });
   });
 

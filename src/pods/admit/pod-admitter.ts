@@ -1,0 +1,151 @@
+import type { EventRecorder } from '../../cluster/port.ts';
+import { messageOf } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import type { Pod } from '../../model/pod.ts';
+import { parseTime } from '../../model/time.ts';
+import { containerReference } from '../act/references.ts';
+import type { PodEnd } from '../facts.ts';
+import { podText } from '../identity.ts';
+import type { PodMetrics } from '../pod-metrics.ts';
+import type { PodState } from '../pod-state.ts';
+import type { Admission, Refusal } from './admit-pod.ts';
+
+export interface PodAdmitterDeps {
+  /** The decision itself (admitPod with the node's facts); undefined while the Node is not known yet. */
+  readonly admit: (pod: Pod, others: readonly Pod[]) => Admission | Refusal | undefined;
+  /** Reads the Node anew, for a pod that only its labels speak against. */
+  readonly refreshNode: () => Promise<unknown>;
+  readonly states: () => Iterable<PodState>;
+  /** Nothing of the pod runs, and nothing of it is about to. */
+  readonly isStopped: (state: PodState) => boolean;
+  /** Ends a pod; resolves when nothing of it runs any more, or when that takes far longer than its grace. */
+  readonly evict: (uid: string, end: PodEnd) => Promise<void>;
+  readonly again: (uid: string) => void;
+  readonly events: EventRecorder;
+  readonly metrics: PodMetrics;
+  readonly log: Logger;
+}
+
+const PREEMPTED: PodEnd = {
+  reason: 'Preempting',
+  message: 'Preempted in order to admit critical pod',
+  graceSeconds: undefined,
+  disruption: 'Pod was preempted by Kubelet to accommodate a critical pod.',
+};
+
+/**
+ * Lets each pod onto the node once, one after the other in the order in which they are asked for: what a pod was granted
+ * counts for all after it. While room is made for a critical pod nobody else is let in.
+ */
+export class PodAdmitter {
+  private readonly deps: PodAdmitterDeps;
+  /** Critical pods for which others are being killed. */
+  private preempting = 0;
+  private readonly waiting = new Set<string>();
+
+  constructor(deps: PodAdmitterDeps) {
+    this.deps = deps;
+  }
+
+  /**
+   * True when the pod's run may go on: it was let in, it was refused (and has an end now), or it is to end anyway. On
+   * false it is to be run again later, and is also asked for as soon as what it waits for has happened.
+   */
+  mayGoOn(state: PodState): boolean {
+    if (state.intent !== 'run' || (state.admission !== 'open' && !state.held)) return true;
+    if (state.held) return false;
+    if (this.preempting > 0) {
+      this.waiting.add(state.identity.uid);
+      return false;
+    }
+    return this.decide(state, false);
+  }
+
+  private decide(state: PodState, fresh: boolean): boolean {
+    const verdict = this.verdict(state);
+    if (verdict === undefined) return false;
+    if ('reason' in verdict) {
+      if (verdict.labelsOnly === true && !fresh) this.readNodeAnew(state);
+      else this.refuse(state, verdict);
+      return !state.held;
+    }
+    state.admission = 'granted';
+    if (verdict.victims.length > 0) this.makeRoom(state, verdict);
+    return !state.held;
+  }
+
+  private verdict(state: PodState): Admission | Refusal | undefined {
+    try {
+      return this.deps.admit(state.pod, this.others(state));
+    } catch (error) {
+      return { reason: 'UnexpectedAdmissionError', message: messageOf(error) };
+    }
+  }
+
+  /** The pods that this node has let in and that are not over; the API's own word that one is gone ends its claim. */
+  private others(except: PodState): Pod[] {
+    const pods: Pod[] = [];
+    for (const state of this.deps.states()) {
+      if (state === except || state.admission !== 'granted' || state.intent === 'gone') continue;
+      const phase = state.lastStatus?.phase;
+      const over = state.ending || phase === 'Succeeded' || phase === 'Failed';
+      if (!over || !this.deps.isStopped(state)) pods.push(state.pod);
+    }
+    return pods;
+  }
+
+  private refuse(state: PodState, { reason, message }: Refusal): void {
+    const { events, metrics, log } = this.deps;
+    state.admission = 'refused';
+    state.end = { reason, message: `Pod was rejected: ${message}`, graceSeconds: undefined, refused: true };
+    events.event(containerReference(state.pod), 'Warning', reason, message);
+    metrics.refusedPods.inc({ reason });
+    log.warn({ pod: podText(state.identity), reason, message }, 'pod refused');
+  }
+
+  private readNodeAnew(state: PodState): void {
+    const { refreshNode, again, log } = this.deps;
+    state.held = true;
+    void refreshNode()
+      .catch((error: unknown) => log.debug({ error: messageOf(error) }, 'could not read the Node for an admission'))
+      .finally(() => {
+        state.held = false;
+        if (state.intent === 'run' && this.preempting === 0) this.decide(state, true);
+        again(state.identity.uid);
+      });
+  }
+
+  private makeRoom(state: PodState, { victims, short }: Admission): void {
+    const { events, metrics, log, evict, again } = this.deps;
+    state.held = true;
+    this.preempting++;
+    const ends = victims.map((victim) => {
+      const uid = victim.metadata.uid ?? '';
+      events.event(containerReference(victim), 'Warning', PREEMPTED.reason, PREEMPTED.message);
+      log.warn({ pod: podText(state.identity), victim: victim.metadata.name, uid, short }, 'preempting a pod');
+      metrics.preemptions.inc({ preemption_signal: short });
+      return evict(uid, PREEMPTED);
+    });
+    void Promise.all(ends).finally(() => {
+      state.held = false;
+      this.preempting--;
+      again(state.identity.uid);
+      if (this.preempting > 0) return;
+      for (const uid of this.waiting) again(uid);
+      this.waiting.clear();
+    });
+  }
+}
+
+/** Whether the pod has been let in before this process: it runs, or this node has begun with it, or it is over. */
+export function wasAdmitted(pod: Pod | undefined, observed: boolean): boolean {
+  if (pod === undefined || observed || pod.metadata.deletionTimestamp !== undefined) return true;
+  const { phase, startTime } = pod.status ?? {};
+  return startTime !== undefined || phase === 'Succeeded' || phase === 'Failed';
+}
+
+/** Those first that were let in before, then the older ones (kubelet HandlePodAdditions). */
+export function byAdmission(known: (pod: Pod) => boolean): (a: Pod, b: Pod) => number {
+  const born = (pod: Pod): number => parseTime(pod.metadata.creationTimestamp) ?? 0;
+  return (a, b) => Number(known(b)) - Number(known(a)) || born(a) - born(b);
+}
