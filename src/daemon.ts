@@ -1,16 +1,21 @@
 import type { HealthCheck } from './api/health-checks.ts';
 import { HealthServer } from './api/health-server.ts';
-import { HttpApiClient } from './cluster/api-client.ts';
 import { ApiEventRecorder } from './cluster/api-event-recorder.ts';
 import { ApiPodStatusWriter } from './cluster/api-pod-status-writer.ts';
-import { loadKubeconfig } from './cluster/kubeconfig.ts';
-import type { ApiClient, EventRecorder } from './cluster/port.ts';
 import type { Config } from './config/config.ts';
+import { openApiClients } from './daemon/api-clients.ts';
 import { startCaches } from './daemon/caches.ts';
+import { nodeIdentity } from './daemon/certificates.ts';
 import { Closers } from './daemon/closers.ts';
-import { type Foundation, KUBERNETES_VERSION, runPart } from './daemon/foundation.ts';
-import { type Machine, openMachine } from './daemon/machine.ts';
+import type { Foundation } from './daemon/foundation.ts';
+import { checkCgroupDriver } from './daemon/host-requirements.ts';
+import { holdLockFile } from './daemon/lock-file.ts';
+import { openMachine } from './daemon/machine.ts';
+import { openNode, zoneOf } from './daemon/node.ts';
+import { serveNodeApi } from './daemon/node-api.ts';
+import { openPodSources } from './daemon/pod-sources.ts';
 import { type Pods, startPods } from './daemon/pods.ts';
+import { explainServiceIdentity } from './daemon/service-identity.ts';
 import { startServices } from './daemon/services.ts';
 import type { CriRuntime, VersionInfo } from './host/cri/port.ts';
 import { RealCri } from './host/cri/real.ts';
@@ -21,8 +26,7 @@ import { type Clock, SystemClock } from './kit/clock.ts';
 import { CodedError, messageOf } from './kit/errors.ts';
 import type { Logger } from './kit/log.ts';
 import { Metrics } from './kit/metrics.ts';
-import { NodeAgent } from './node/node-agent.ts';
-import { RuntimeFactsSource } from './node/runtime-facts.ts';
+import type { NodeAgent } from './node/node-agent.ts';
 import { LocalReadiness } from './pods/local-readiness.ts';
 import type { ServiceLoop } from './services/loop.ts';
 
@@ -88,20 +92,20 @@ export async function checkManifests(
 
 async function start(foundation: Foundation, signal: AbortSignal): Promise<void> {
   const { config, clock, log, metrics, closers } = foundation;
-  await makeDirectories(foundation);
+  await holdLockFile(foundation, signal);
+  const files = await makeDirectories(foundation);
   const machine = await openMachine(foundation);
   const standalone =
     config.kubeconfig === undefined
       ? await (await import('./daemon/standalone.ts')).startStandalone(foundation)
       : undefined;
-  const connection = standalone?.connection ?? (await loadKubeconfig(config.kubeconfig ?? ''));
-  // The embedded API is in this process: holding requests back would only delay them.
-  const { qps, burst } = standalone === undefined ? config.api : { qps: 0, burst: 0 };
-  const api = new HttpApiClient(
-    { connection, qps, burst, userAgent: `deckhand/${foundation.version}` },
-    { clock, metrics },
-  );
-  closers.add('API client', () => api.close());
+  const identity = standalone === undefined ? await nodeIdentity(foundation, signal) : undefined;
+  const connection = standalone?.connection ?? identity?.connection;
+  if (connection === undefined) throw new CodedError('Internal', 'start: there is no API to connect to');
+  const certificates = identity?.certificates;
+  const clients = await openApiClients(foundation, { connection, embedded: standalone !== undefined, certificates });
+  const api = clients.main;
+  identity?.startRotation(api);
 
   const cri = new RealCri(
     {
@@ -113,19 +117,24 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
   );
   closers.add('runtime connection', () => cri.close());
   const runtimeVersion = await waitForRuntime(foundation, cri, signal);
-  await tellPodCIDR(foundation, cri);
+  await checkCgroupDriver(config.cgroups.driver, { cri, machine: machine.port, log });
 
   const events = new ApiEventRecorder(
     { nodeName: config.nodeName, ...config.events },
-    { api, clock, logger: log.child({ part: 'events' }), metrics },
+    { api: clients.events, clock, logger: log.child({ part: 'events' }), metrics },
   );
   closers.add('events', () => events.close(1000));
-  const node = nodeAgent(foundation, { api, cri, machine, events });
+  const caches = startCaches(foundation, clients);
+  explainServiceIdentity(foundation, clients.services);
+  const embedded = standalone !== undefined;
+  const nodeParts = await openNode(foundation, { clients, caches, cri, machine, events, files, embedded }, signal);
+  const node = nodeParts.agent;
   const hostIPs = remembered(clock, HOST_IPS_MS, () => node.ips());
-  const caches = startCaches(foundation, api);
+  const sources = await openPodSources(foundation, { caches, events, files, embedded });
   const statuses = new ApiPodStatusWriter({
     api,
     pods: caches.pods,
+    target: (uid) => sources.pods.statusTarget(uid),
     clock,
     logger: log.child({ part: 'status' }),
     metrics,
@@ -140,6 +149,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     localReadiness,
     hostIPs,
     podCIDRs: () => node.current?.spec?.podCIDRs ?? config.pods.podCIDR,
+    zone: () => zoneOf(node.current),
     cores: machine.facts.cpuCount,
   });
   const pods = await startPods(foundation, {
@@ -152,10 +162,14 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     localReadiness,
     hostIPs,
     runtimeName: runtimeVersion.runtimeName,
+    node: () => node.current,
+    sources,
   });
-  pods.health.subscribe(() => node.refresh());
-  runPart(foundation, 'node', (stop) => node.run(stop));
-  await serveHealth(foundation, { pods, services, node });
+  sources.run({ api, loop: pods.loop, statuses, node: () => caches.node.get(config.nodeName) });
+  nodeParts.run({ pods, services, hostIPs });
+  const checks = healthChecks({ pods, services, node });
+  await serveHealth(foundation, checks);
+  await serveNodeApi(foundation, { api, node: () => node.current, checks, authority: standalone?.authority });
   standalone?.followManifests();
   log.info(
     { node: config.nodeName, runtime: `${runtimeVersion.runtimeName} ${runtimeVersion.runtimeVersion}` },
@@ -173,10 +187,11 @@ function remembered<T>(clock: Clock, ms: number, ask: () => T): () => T {
   };
 }
 
-async function makeDirectories({ config, clock }: Foundation): Promise<void> {
+async function makeDirectories({ config, clock }: Foundation): Promise<RealFiles> {
   const mounts = new RealMounts({}, { clock });
   const files = new RealFiles({ guard: new RemoteGuard({}, { mounts, clock }) });
   await files.makeDirectory(config.rootDir, 0o750, 0o755);
+  return files;
 }
 
 /** Waits for as long as it takes: containerd may start after deckhand. */
@@ -201,63 +216,20 @@ async function waitForRuntime(
   }
 }
 
-/** Runtimes that write their own network configuration need the pods' addresses; the others do not mind. */
-async function tellPodCIDR({ config, log }: Foundation, cri: CriRuntime): Promise<void> {
-  const podCIDR = config.pods.podCIDR.join(',');
-  if (podCIDR === '') return;
-  try {
-    await cri.updateRuntimeConfig(podCIDR);
-  } catch (error) {
-    log.warn({ podCIDR, error: messageOf(error) }, 'the runtime did not take the pod CIDR');
-  }
-}
-
-function nodeAgent(
-  { config, clock, log, version }: Foundation,
-  deps: { api: ApiClient; cri: CriRuntime; machine: Machine; events: EventRecorder },
-): NodeAgent {
-  const { machine, cri, api, events } = deps;
-  const logger = log.child({ part: 'node' });
-  const { node, pods } = config;
-  return new NodeAgent(
-    {
-      nodeName: config.nodeName,
-      nodeIPs: config.nodeIPs,
-      maxPods: pods.maxPods,
-      podsPerCore: pods.podsPerCore,
-      kubeletPort: node.kubeletPort,
-      maxImages: node.maxImages,
-      kubeletVersion: `v${KUBERNETES_VERSION}.0+deckhand.${version}`,
-      labels: node.labels,
-      taints: node.taints,
-      providerID: node.providerID,
-      register: node.register,
-      statusUpdateMs: node.statusUpdateMs,
-      statusReportMs: node.statusReportMs,
-      leaseSeconds: node.leaseSeconds,
-      rootDir: config.rootDir,
-      evictionHard: config.reserved.evictionHard,
-    },
-    {
-      api,
-      machine: machine.port,
-      runtime: new RuntimeFactsSource({ cri, clock }),
-      allocatable: machine.allocatable,
-      events,
-      clock,
-      logger,
-    },
-  );
-}
-
 async function serveHealth(
   { config, metrics, clock, log, closers }: Foundation,
-  parts: { pods: Pods; services: ServiceLoop; node: NodeAgent },
+  checks: readonly HealthCheck[],
 ): Promise<void> {
   const { address, port } = config.healthz;
   if (port === 0) return;
+  const server = new HealthServer({ address, port }, { checks, metrics, clock, logger: log.child({ part: 'health' }) });
+  await server.start();
+  closers.add('health server', () => server.close());
+}
+
+function healthChecks(parts: { pods: Pods; services: ServiceLoop; node: NodeAgent }): readonly HealthCheck[] {
   const { pods, services, node } = parts;
-  const checks: HealthCheck[] = [
+  return [
     { name: 'ping', kind: 'live', check: () => undefined },
     {
       name: 'syncloop',
@@ -276,9 +248,6 @@ async function serveHealth(
       check: () => (services.status().synced ? undefined : 'Service rules have not been written yet'),
     },
   ];
-  const server = new HealthServer({ address, port }, { checks, metrics, clock, logger: log.child({ part: 'health' }) });
-  await server.start();
-  closers.add('health server', () => server.close());
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -5,6 +5,8 @@ import type { ApiStatus } from '../model/meta.ts';
 export interface RequestFacts {
   readonly verb: string;
   readonly path: string;
+  /** Who asked, where the server cannot say it. */
+  readonly as?: string;
 }
 
 /** The code of an HTTP status and of the Status reason in its body (apimachinery pkg/api/errors). */
@@ -34,10 +36,13 @@ export function errorOfAnswer(
 ): CodedError {
   const parsed = parseStatus(body);
   const said = parsed?.message ?? body.slice(0, 200).trim();
-  const message = `${facts.verb} ${facts.path}: API answered ${status}${said === '' ? '' : `: ${said}`}`;
+  const who = facts.as === undefined ? '' : ` (asked as ${facts.as})`;
+  const message = `${facts.verb} ${facts.path}: API answered ${status}${said === '' ? '' : `: ${said}`}${who}`;
   return new CodedError(codeOfStatus(status, parsed?.reason), message, {
     ...metadataOf(facts, status, parsed?.reason, retryAfterMs ?? secondsToMs(parsed?.details?.retryAfterSeconds)),
     field: parsed?.details?.causes?.[0]?.field,
+    /** The API's own words, for messages that users know from kubelet. */
+    said: parsed?.message,
   });
 }
 

@@ -1,5 +1,5 @@
 import type { Unsubscribe } from '../kit/emitter.ts';
-import type { KubeList, KubeObject, ObjectReference } from '../model/meta.ts';
+import type { KubeList, KubeObject, ListMeta, ObjectReference } from '../model/meta.ts';
 import type { PodStatus } from '../model/pod.ts';
 import type { ResourceType } from '../model/resource.ts';
 
@@ -15,6 +15,13 @@ export interface Selection {
   readonly fieldSelector?: string;
 }
 
+export interface ListOptions extends Selection {
+  readonly namespace?: string;
+  readonly limit?: number;
+  readonly continue?: string;
+  readonly resourceVersion?: string;
+}
+
 export type PatchType = 'json' | 'merge' | 'strategic' | 'apply';
 
 /**
@@ -25,12 +32,18 @@ export type PatchType = 'json' | 'merge' | 'strategic' | 'apply';
  */
 export interface ApiClient {
   get<T extends KubeObject>(type: ResourceType, target: Target, signal?: AbortSignal): Promise<T>;
-  /** One page. */
-  list<T extends KubeObject>(
+  /**
+   * One page, handed over item by item while it comes in, so that it is never whole in memory; the signal aside, it fails
+   * as `list` does, and then what was handed over is of no use. The resolved value is what the page says of itself.
+   */
+  listEach<T extends KubeObject>(
     type: ResourceType,
-    options: Selection & { namespace?: string; limit?: number; continue?: string; resourceVersion?: string },
+    options: ListOptions,
+    onItem: (item: T) => void,
     signal?: AbortSignal,
-  ): Promise<KubeList<T>>;
+  ): Promise<ListMeta>;
+  /** One page. */
+  list<T extends KubeObject>(type: ResourceType, options: ListOptions, signal?: AbortSignal): Promise<KubeList<T>>;
   create<T extends KubeObject>(type: ResourceType, target: Target, object: unknown, signal?: AbortSignal): Promise<T>;
   update<T extends KubeObject>(type: ResourceType, target: Target, object: T, signal?: AbortSignal): Promise<T>;
   patch<T extends KubeObject>(
@@ -83,10 +96,10 @@ export interface View<T> {
 /** Single objects (ConfigMaps, Secrets) kept fresh by one watch each while somebody needs them. */
 export interface ObjectSource {
   /**
-   * Starts (or shares) the watch of one object on behalf of `owner` (a pod's UID); `onChange` runs when it changes.
-   * Release with `release(owner)`.
+   * Starts (or shares) the watch of one object on behalf of `owner` (a pod's UID). Release with `release(owner)`. With
+   * `onlyAtStart` nobody has to know of changes: the watch may end after a while, and begins anew with the next `get`.
    */
-  need(owner: string, type: ResourceType, namespace: string, name: string): void;
+  need(owner: string, type: ResourceType, namespace: string, name: string, onlyAtStart?: boolean): void;
   /** Stops the watches that only this owner needs, except those in `keep` ("kind/namespace/name"). */
   release(owner: string, keep?: ReadonlySet<string>): void;
   /** The object; NotFound when the API says it does not exist; Unavailable when it is not known yet. */
@@ -99,12 +112,22 @@ export interface TokenSource {
   token(request: {
     readonly namespace: string;
     readonly serviceAccount: string;
+    /** Refuse a token of another account of that name (a precondition). */
+    readonly serviceAccountUid?: string;
     readonly podName: string;
     readonly podUid: string;
     readonly audience: string | undefined;
     readonly expirationSeconds: number;
   }): Promise<{ readonly token: string; readonly renewAt: number }>;
+  /** Drops the tokens of a pod that is gone. */
+  forget(podUid: string): void;
 }
+
+/**
+ * The object in the API that shows a pod's status: the pod itself, for a static pod its mirror pod. undefined while there
+ * is no such object: the status waits.
+ */
+export type StatusTarget = (uid: string) => { readonly uid: string; readonly mirror: boolean } | undefined;
 
 /** The one writer of pod status: latest wins, coalesced per pod, retried until the API has it. */
 export interface PodStatusWriter {

@@ -39,8 +39,8 @@ export type ReflectorStep =
 
 export const reflectorStart: ReflectorState = { at: 'empty', failures: 0, expiredLists: 0 };
 
-/** A list whose pages outlive the server's history this often is asked for in one piece. */
-const MOST_EXPIRED_LISTS = 3;
+/** A list whose pages outlive the server's history this often is asked for in one piece (client-go tools/pager). */
+const MOST_EXPIRED_LISTS = 1;
 /** A stream that ends sooner without a word counts as a failure (client-go: "very short watch"). */
 const SHORT_WATCH_MS = 1000;
 /** Failures that pass without making the position in the history doubtful. */
@@ -90,9 +90,13 @@ export function nextStep(state: ReflectorState): ReflectorStep {
   }
 }
 
-/** Milliseconds: 200 doubled up to 30,000, of which a random half (`random` is 0..1), but never less than `atLeastMs`. */
-export function retryDelay(failures: number, random: number, atLeastMs = 0): number {
-  const full = Math.min(200 * 2 ** Math.min(failures - 1, 20), 30_000);
+/**
+ * Milliseconds: 200 doubled up to `mostMs`, of which a random half (`random` is 0..1), but never less than `atLeastMs`.
+ * A server that is not there is not burdened by who looks for it: then 5 s is the most, so that a node is back soon
+ * after it; one that answers with errors is given 30 s.
+ */
+export function retryDelay(failures: number, random: number, atLeastMs = 0, mostMs = 30_000): number {
+  const full = Math.min(200 * 2 ** Math.min(failures - 1, 20), mostMs);
   return Math.max(atLeastMs, full / 2 + (full / 2) * random);
 }
 

@@ -64,6 +64,8 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
   private waiters: (() => void)[] = [];
   private isSynced = false;
   private failure: CodedError | undefined;
+  /** What the log was told of last and is not over yet. */
+  private told: CodedError['code'] | undefined;
 
   constructor(options: WatchCacheOptions<Raw, T>, deps: WatchCacheDeps) {
     this.options = options;
@@ -128,7 +130,13 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
       const step = nextStep(state);
       if (step.wait) {
         try {
-          await this.deps.clock.sleep(retryDelay(state.failures, this.random(), atLeastMs), signal);
+          const delay = retryDelay(
+            state.failures,
+            this.random(),
+            atLeastMs,
+            isUnreachable(this.failure) ? 5000 : 30_000,
+          );
+          await this.deps.clock.sleep(delay, signal);
         } catch {
           return;
         }
@@ -156,7 +164,9 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
     signal: AbortSignal,
   ): Promise<ReflectorState> {
     const { type, namespace, labelSelector, fieldSelector, pageSize = 500 } = this.options;
-    const page = await this.deps.api.list<Raw>(
+    if (step.continueToken === undefined || this.staged === undefined) this.staged = new Map();
+    const staged = this.staged;
+    const page = await this.deps.api.listEach<Raw>(
       type,
       {
         ...(namespace === undefined ? {} : { namespace }),
@@ -165,21 +175,19 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
         ...(step.paged ? { limit: pageSize } : {}),
         ...(step.continueToken === undefined ? {} : { continue: step.continueToken }),
       },
+      (raw) => {
+        const key = keyOf(raw);
+        const version = raw.metadata.resourceVersion ?? '';
+        const known = this.entries.get(key);
+        const entry = known !== undefined && known.version === version ? known : this.projected(raw, version);
+        if (entry !== undefined) staged.set(key, entry);
+      },
       signal,
     );
-    if (step.continueToken === undefined || this.staged === undefined) this.staged = new Map();
-    const staged = this.staged;
-    for (const raw of page.items) {
-      const key = keyOf(raw);
-      const version = raw.metadata.resourceVersion ?? '';
-      const known = this.entries.get(key);
-      const entry = known !== undefined && known.version === version ? known : this.projected(raw, version);
-      if (entry !== undefined) staged.set(key, entry);
-    }
     const next = afterInput(state, {
       type: 'page',
-      resourceVersion: page.metadata.resourceVersion ?? '',
-      continueToken: page.metadata.continue,
+      resourceVersion: page.resourceVersion ?? '',
+      continueToken: page.continue,
     });
     if (next.at === 'watching') this.swap(staged);
     return next;
@@ -216,7 +224,7 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
         state = afterInput(state, { type: 'event', resourceVersion: version });
         save(state);
       }
-      this.failure = undefined;
+      this.works();
     }
     return afterInput(state, { type: 'ended', lastedMs: this.deps.clock.monotonic() - started });
   }
@@ -238,7 +246,7 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
     const before = this.entries;
     this.entries = staged;
     this.staged = undefined;
-    this.failure = undefined;
+    this.works();
     this.isSynced = true;
     this.deps.metrics?.lists.inc(this.labels);
     this.deps.metrics?.objects.set(this.labels, staged.size);
@@ -278,12 +286,29 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
       reason: typeof reason === 'string' ? reason : undefined,
     });
     if (next.at === 'empty') this.staged = undefined;
-    // The first failure in a row is everyday life (a server restarts, a version expires).
-    const level = next.failures > 1 ? 'warn' : 'debug';
-    this.deps.logger[level](
+    // The first failure in a row is everyday life (a server restarts, a version expires), but a lack of rights does not
+    // pass by itself. Each kind is told once until it is over.
+    const lacksRights = failure.code === 'Unauthorized' || failure.code === 'Forbidden';
+    const tell = (next.failures > 1 || lacksRights) && this.told !== failure.code;
+    if (tell) this.told = failure.code;
+    this.deps.logger[tell ? 'warn' : 'debug'](
       { ...this.labels, code: failure.code, failures: next.failures, state: next.at, error: failure.message },
-      'list or watch failed and is retried',
+      lacksRights
+        ? 'list or watch was refused, is retried and is not told of again until it works'
+        : 'list or watch failed, is retried and is not told of again until it works',
     );
     return next;
   }
+
+  private works(): void {
+    this.failure = undefined;
+    if (this.told === undefined) return;
+    this.deps.logger.info({ ...this.labels, after: this.told }, 'list and watch work again');
+    this.told = undefined;
+  }
+}
+
+/** No answer came at all. */
+function isUnreachable(failure: CodedError | undefined): boolean {
+  return failure?.code === 'Unavailable' && failure.metadata['status'] === undefined;
 }

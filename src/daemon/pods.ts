@@ -7,12 +7,10 @@ import { RemoteGuard } from '../host/files/remote-guard.ts';
 import { RealMounts } from '../host/mount/real.ts';
 import { RealProbe } from '../host/probe/real.ts';
 import { messageOf } from '../kit/errors.ts';
+import type { Node } from '../model/node.ts';
 import type { Pod } from '../model/pod.ts';
 import { qosClassOf } from '../model/qos.ts';
 import { StepExecutor } from '../pods/act/executors.ts';
-import { ImagePuller } from '../pods/act/image-puller.ts';
-import { containerReference } from '../pods/act/references.ts';
-import { admitPod } from '../pods/admit-pod.ts';
 import { HostParts } from '../pods/host-parts.ts';
 import { Housekeeping } from '../pods/housekeeping.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
@@ -26,9 +24,13 @@ import { HookRunner } from '../pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
+import { podAdmission } from './admission.ts';
 import type { Caches } from './caches.ts';
 import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
+import { openImages } from './images.ts';
 import type { Machine } from './machine.ts';
+import type { DaemonPodSources } from './pod-sources.ts';
+import { openRuntimeClasses } from './runtime-classes.ts';
 
 /** How often the runtime is listed while its events flow, and while they do not, in milliseconds. */
 const RELIST = { relistMs: 1000, relistWithEventsMs: 5000 };
@@ -47,6 +49,9 @@ export interface PodsDeps {
   readonly localReadiness: LocalReadiness;
   readonly hostIPs: () => readonly string[];
   readonly runtimeName: string;
+  /** This node's Node; undefined before it is known. */
+  readonly node: () => Node | undefined;
+  readonly sources: DaemonPodSources;
 }
 
 export interface Pods {
@@ -66,13 +71,17 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   await files.makeDirectory(config.rootDir, 0o750, 0o755);
   await files.makeDirectory(config.podLogsDir, 0o755, 0o755);
 
-  const objects = new WatchedObjectSource({}, { api, clock, logger: logOf('objects'), metrics: caches.metrics });
-  closers.add('object watches', () => objects.close());
-  const tokens = new TokenRequestSource({ api, clock, logger: logOf('tokens') });
+  const { checkpoint } = deps.sources;
+  const watched = new WatchedObjectSource({}, { api, clock, logger: logOf('objects'), metrics: caches.metrics });
+  closers.add('object watches', () => watched.close());
+  const requested = new TokenRequestSource({ api, clock, logger: logOf('tokens') });
+  const objects = checkpoint?.objects(watched) ?? watched;
+  const tokens = checkpoint?.tokens(requested) ?? requested;
   const allocatable = () => machine.allocatableNow;
+  const recursiveReadOnly = (pod: Pod): boolean => handlersMountReadOnlyInDepth(pod, deps.node());
   const volumes = new PodVolumes(
     { rootDirectory: config.rootDir },
-    { files, mounts, clock, log: logOf('volumes'), objects, tokens, allocatable },
+    { files, mounts, clock, log: logOf('volumes'), objects, tokens, allocatable, recursiveReadOnly },
   );
   closers.add('volumes', () => volumes.close());
   const parts = new HostParts(
@@ -83,13 +92,23 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       podFiles: new PodFiles({ rootDirectory: config.rootDir }, { files }),
       files,
       objects,
-      services: caches.services,
+      tokens,
+      services: checkpoint?.services(caches.services) ?? caches.services,
+      clock,
       hostIPs,
       allocatable,
       resourceFacts: () => machine.resourceFacts,
     },
   );
 
+  const runtimeClasses = openRuntimeClasses(foundation, {
+    api,
+    metrics: caches.metrics,
+    changed: (name) => {
+      const waiting = [...deps.sources.pods.values()].filter(({ spec }) => spec.runtimeClassName === name);
+      loop.objectChanged(uidsOf(waiting));
+    },
+  });
   const network = new RealProbe({ kubernetesVersion: KUBERNETES_VERSION }, { clock });
   closers.add('probe connections', () => network.close());
   const probes = new ProbeScheduler(
@@ -116,24 +135,12 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       cri,
       runtime,
       parts,
-      images: new ImagePuller(
-        {
-          maxParallelPulls: config.images.maxParallelPulls ?? Number.POSITIVE_INFINITY,
-          pullQPS: config.images.pullQPS,
-          pullBurst: config.images.pullBurst,
-        },
-        {
-          cri,
-          clock,
-          event: (pod, container, type, reason, message) =>
-            events.event(containerReference(pod, container.name), type, reason, message),
-        },
-      ),
+      images: await openImages(foundation, { api, cri, files, objects, tokens, events }),
       hooks: new HookRunner({ runtime: cri, probes: network, clock, events, metrics }),
       events,
       statuses,
       dns: await resolver(foundation, files, hostIPs),
-      runtimeHandler: (pod) => pod.spec.runtimeClassName ?? '',
+      runtimeHandler: (pod, signal) => runtimeClasses.handlerOf(pod, signal),
       metrics: podMetrics,
       clock,
       log: logOf('pods'),
@@ -143,7 +150,8 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   const loop: PodLoop = new PodLoop(
     { resyncMs: config.pods.syncFrequencyMs },
     {
-      pods: caches.pods,
+      pods: deps.sources.pods,
+      sources: deps.sources.pods,
       runtime,
       health,
       executor,
@@ -151,15 +159,12 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       statuses,
       events,
       localReadiness,
-      admit: (pod) =>
-        admitPod(pod, {
-          allowedUnsafeSysctls: config.pods.allowedUnsafeSysctls,
-          kernelVersion: machine.facts.kernelVersion,
-        }),
+      ...(await podAdmission(foundation, files, { api, machine, node: deps.node })),
       refreshVolumes: (pod) => volumes.refresh(pod),
       qosOf: qosClassOf,
       hostIPs,
       runtimeName: () => deps.runtimeName,
+      recursiveReadOnly,
       metrics: podMetrics,
       clock,
       log: logOf('pods'),
@@ -172,7 +177,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   const housekeeping = new Housekeeping(
     { podLogsDir: config.podLogsDir, everyMs: SWEEP_MS },
     {
-      knownUids: () => new Set([...loop.knownUids(), ...uidsOf(caches.pods.values())]),
+      knownUids: () => new Set([...loop.knownUids(), ...uidsOf(deps.sources.pods.values())]),
       volumes,
       cgroups: machine.podCgroups,
       files,
@@ -181,7 +186,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     },
   );
   runPart(foundation, 'housekeeping', async (signal) => {
-    await Promise.all([caches.pods.whenSynced(signal), runtime.whenListed()]);
+    await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
     await housekeeping.run(signal);
   });
   return { loop, runtime, health };
@@ -189,6 +194,13 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
 
 function* uidsOf(pods: Iterable<Pod>): Generator<string> {
   for (const pod of pods) if (pod.metadata.uid !== undefined) yield pod.metadata.uid;
+}
+
+/** For a pod with a RuntimeClass, whose handler is looked up later, all handlers have to. */
+function handlersMountReadOnlyInDepth({ spec }: Pod, node: Node | undefined): boolean {
+  const handlers = node?.status?.runtimeHandlers ?? [];
+  const possible = (spec.runtimeClassName ?? '') === '' ? handlers.filter(({ name = '' }) => name === '') : handlers;
+  return possible.length > 0 && possible.every(({ features }) => features?.['recursiveReadOnlyMounts'] === true);
 }
 
 /** The resolver configuration of pods, from the host's resolv.conf as it was read last. */

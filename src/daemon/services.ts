@@ -19,6 +19,8 @@ export interface ServicesDeps {
   readonly localReadiness: LocalReadiness;
   readonly hostIPs: () => readonly string[];
   readonly podCIDRs: () => readonly string[];
+  /** The Node's topology.kubernetes.io/zone. */
+  readonly zone: () => string | undefined;
   readonly cores: number;
 }
 
@@ -36,8 +38,20 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
     throw new CodedError('Unavailable', 'no iptables here: install the package iptables, and run as root');
   }
   const families = tables.map(({ family }) => family);
-  const { localhostNodePorts } = config.services;
-  const settings = await applyKernelSettings({ families, localhostNodePorts, cores: deps.cores }, net, logger);
+  const { localhostNodePorts, conntrack } = config.services;
+  const settings = await applyKernelSettings(
+    {
+      families,
+      localhostNodePorts,
+      cores: deps.cores,
+      conntrackMaxPerCore: conntrack.maxPerCore,
+      conntrackMin: conntrack.min,
+      tcpEstablishedSeconds: Math.floor(conntrack.tcpEstablishedMs / 1000),
+      tcpCloseWaitSeconds: Math.floor(conntrack.tcpCloseWaitMs / 1000),
+    },
+    net,
+    logger,
+  );
   const loop = new ServiceLoop(
     {
       facts: proxyFacts(config, deps),
@@ -61,12 +75,13 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   return loop;
 }
 
-export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 'podCIDRs'>): ProxyFacts {
+export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 'podCIDRs' | 'zone'>): ProxyFacts {
   const { services } = config;
   const nodeIPs: Partial<Record<IPFamily, string>> = {};
   for (const ip of deps.hostIPs()) nodeIPs[ip.includes(':') ? 'IPv6' : 'IPv4'] ??= ip;
   return {
     nodeName: config.nodeName,
+    zone: deps.zone(),
     nodeIPs,
     nodePortAddresses: services.nodePortAddresses,
     localDetector: localDetector(config, deps.podCIDRs()),

@@ -14,6 +14,8 @@ const NODE_PORTS = { from: 30_000, to: 32_767 };
 
 export interface Standalone {
   readonly connection: ApiConnection;
+  /** PEM: who shows a certificate of this authority may call the node's API. */
+  readonly authority: string;
   /** Applies the folder of manifests, if there is one, through the API as any client would. */
   followManifests(): void;
 }
@@ -32,7 +34,7 @@ export async function startStandalone(foundation: Foundation): Promise<Standalon
       log: logger,
       schemas,
       random,
-      rules: (store, rootCa) => {
+      rules: (store, rootCa, authority) => {
         const admission = new ObjectAdmission(
           {
             serviceCidrs: serviceCIDR,
@@ -43,7 +45,7 @@ export async function startStandalone(foundation: Foundation): Promise<Standalon
           },
           { store, schemas, clock, random },
         );
-        const controllers = new Controllers({ rootCa }, { store, admission, clock, random, log: logger });
+        const controllers = new Controllers({ rootCa }, { store, admission, clock, random, log: logger, authority });
         return { admission, controllers };
       },
     },
@@ -53,6 +55,7 @@ export async function startStandalone(foundation: Foundation): Promise<Standalon
   const connection = await loadKubeconfig(server.kubeconfigPath);
   return {
     connection,
+    authority: server.authority,
     followManifests: () => {
       if (manifests === undefined) return;
       const api = new HttpApiClient({ connection, qps: 0, fieldManager: 'deckhand-manifests' }, { clock });

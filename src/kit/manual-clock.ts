@@ -9,6 +9,7 @@ interface Pending {
 /** A clock for tests: it moves only when told to, and runs due timers in the order of their times. */
 export class ManualClock implements Clock {
   private time: number;
+  private offset = 0;
   private readonly started: number;
   private order = 0;
   private readonly pending = new Set<Pending>();
@@ -19,7 +20,12 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.time;
+    return this.time + this.offset;
+  }
+
+  /** Sets the wall clock on (or back) by so much; monotonic time and timers do not notice. */
+  jump(ms: number): void {
+    this.offset += ms;
   }
 
   monotonic(): number {

@@ -1,4 +1,5 @@
 import type { KubeObject, ObjectReference, ResourceList } from './meta.ts';
+import type { Toleration } from './pod.ts';
 
 export interface Namespace extends KubeObject {
   spec?: { finalizers?: string[] };
@@ -63,6 +64,14 @@ export interface Lease extends KubeObject {
     renewTime?: string;
     leaseTransitions?: number;
   };
+}
+
+/** node.k8s.io/v1. */
+export interface RuntimeClass extends KubeObject {
+  /** One of the runtime's configurations, by the runtime's name for it. */
+  handler: string;
+  overhead?: { podFixed?: ResourceList };
+  scheduling?: { nodeSelector?: Record<string, string>; tolerations?: Toleration[] };
 }
 
 /** scheduling.k8s.io/v1. */

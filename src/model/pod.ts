@@ -127,7 +127,7 @@ export interface Container {
   resizePolicy?: { resourceName: string; restartPolicy: string }[];
   /** On init containers "Always" makes a sidecar. */
   restartPolicy?: RestartPolicy;
-  restartPolicyRules?: unknown[];
+  restartPolicyRules?: ContainerRestartRule[];
   volumeMounts?: VolumeMount[];
   volumeDevices?: { name: string; devicePath: string }[];
   livenessProbe?: Probe;
@@ -142,6 +142,12 @@ export interface Container {
   stdinOnce?: boolean;
   tty?: boolean;
   targetContainerName?: string;
+}
+
+/** KEP-5307: what an exit with certain codes leads to, before the restart policy is asked. */
+export interface ContainerRestartRule {
+  action?: 'Restart' | 'RestartAllContainers';
+  exitCodes?: { operator: 'In' | 'NotIn'; values?: number[] };
 }
 
 export interface ContainerPort {
@@ -321,6 +327,9 @@ export interface PodStatus {
   ephemeralContainerStatuses?: ContainerStatus[];
   qosClass?: QOSClass;
   resize?: string;
+  /** Of the pod as a whole (KEP-2837, KEP-5419). */
+  allocatedResources?: ResourceList;
+  resources?: ResourceRequirements;
 }
 
 export type QOSClass = 'Guaranteed' | 'Burstable' | 'BestEffort';

@@ -40,6 +40,13 @@ export const resources = {
   persistentvolumeclaims: core('persistentvolumeclaims', 'PersistentVolumeClaim'),
   endpointslices: of('discovery.k8s.io', 'endpointslices', 'EndpointSlice'),
   leases: of('coordination.k8s.io', 'leases', 'Lease'),
+  certificatesigningrequests: of(
+    'certificates.k8s.io',
+    'certificatesigningrequests',
+    'CertificateSigningRequest',
+    false,
+  ),
+  runtimeclasses: of('node.k8s.io', 'runtimeclasses', 'RuntimeClass', false),
   priorityclasses: of('scheduling.k8s.io', 'priorityclasses', 'PriorityClass', false),
 } as const satisfies Record<string, ResourceType>;
 

@@ -50,8 +50,8 @@ export interface ContainerFacts {
   readonly crash: BackoffEntry | undefined;
   /** The image to create from, known to be on the node for the next start. */
   readonly imageRef: string | undefined;
-  /** The container whose postStart hook is under way. */
-  readonly postStarting: string | undefined;
+  /** The container that is being started, its postStart hook included; one whose hook has failed remains so. */
+  readonly starting: string | undefined;
 }
 
 export interface KillFacts {
@@ -64,12 +64,16 @@ export interface KillFacts {
   readonly stopSentFor: number | undefined;
 }
 
-/** A pod's end decided on this node. */
+/** A pod's end decided on this node: by its deadline, by admission, to make room for others. */
 export interface PodEnd {
   readonly reason: string;
   readonly message: string;
   /** Overrides terminationGracePeriodSeconds. */
   readonly graceSeconds: number | undefined;
+  /** The pod was not admitted: nothing of it has ever run here. */
+  readonly refused?: true;
+  /** What the condition DisruptionTarget says (reason TerminationByKubelet) once the pod has ended. */
+  readonly disruption?: string;
 }
 
-export const noContainerFacts: ContainerFacts = { crash: undefined, imageRef: undefined, postStarting: undefined };
+export const noContainerFacts: ContainerFacts = { crash: undefined, imageRef: undefined, starting: undefined };

@@ -1,12 +1,14 @@
-import type { ObjectSource, View } from '../cluster/port.ts';
+import type { ObjectSource, TokenSource, View } from '../cluster/port.ts';
 import type { ContainerStatus, LinuxResources, Mount } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
-import { hasCode } from '../kit/errors.ts';
+import type { Clock } from '../kit/clock.ts';
+import { CodedError, hasCode } from '../kit/errors.ts';
 import type { KubeObject, ResourceList } from '../model/meta.ts';
 import type { ConfigMap, Secret } from '../model/objects.ts';
 import type { Container, Pod } from '../model/pod.ts';
 import { type ResourceType, resources } from '../model/resource.ts';
 import type { Service } from '../model/service.ts';
+import { isStaticPod } from '../model/static-pod.ts';
 import type { PodParts } from './act/pod-parts.ts';
 import { environmentReferences, type Reference, referencesOf } from './environment/references.ts';
 import { resolveEnvironment, type Variable } from './environment/resolve-environment.ts';
@@ -15,6 +17,7 @@ import { hostsFileOf, wantsHostsFile } from './network-files/hosts-file.ts';
 import { lastLogLines } from './observe/last-log-lines.ts';
 import { linuxResourcesOf } from './resources/container-resources.ts';
 import type { NodeResourceFacts } from './resources/node-facts.ts';
+import { sandboxResources } from './resources/sandbox-resources.ts';
 import type { PodFiles } from './volumes/pod-files.ts';
 import type { VolumeManager } from './volumes/port.ts';
 
@@ -34,11 +37,16 @@ export interface HostPartsDeps {
   readonly podFiles: PodFiles;
   readonly files: Files;
   readonly objects: ObjectSource;
+  readonly tokens: Pick<TokenSource, 'forget'>;
   readonly services: View<Service>;
+  readonly clock: Pick<Clock, 'after'>;
   readonly hostIPs: () => readonly string[];
   readonly allocatable: () => ResourceList;
   readonly resourceFacts: () => NodeResourceFacts;
 }
+
+/** How long a container's start waits for the first list of Services before its status says what it waits for. */
+const SERVICES_MS = 2000;
 
 /** The parts of a pod that live on this host: cgroup, volumes, files, and what its containers are told of the world. */
 export class HostParts implements PodParts {
@@ -73,6 +81,7 @@ export class HostParts implements PodParts {
 
   release(podUid: string): void {
     this.deps.objects.release(podUid);
+    this.deps.tokens.forget(podUid);
   }
 
   async environment(
@@ -84,7 +93,8 @@ export class HostParts implements PodParts {
     const { hostIPs, allocatable, services } = this.deps;
     const references = environmentReferences(container);
     // Variables of Services that exist before the pod starts are promised; a view without its first list would lack them.
-    await services.whenSynced(signal);
+    // A pod of this node's own starts without an API, as with kubelet.
+    if (!services.synced && !isStaticPod(pod)) await this.firstServices(signal);
     const [configMaps, secrets] = await Promise.all([
       this.fetch<ConfigMap>(resources.configmaps, pod, references.configMaps, signal),
       this.fetch<Secret>(resources.secrets, pod, references.secrets, signal),
@@ -98,6 +108,21 @@ export class HostParts implements PodParts {
       hostIPs: hostIPs(),
       allocatable: allocatable(),
     });
+  }
+
+  private async firstServices(signal: AbortSignal): Promise<void> {
+    const { services, clock } = this.deps;
+    const patience = new AbortController();
+    const timer = clock.after(SERVICES_MS, () => patience.abort());
+    try {
+      await services.whenSynced(AbortSignal.any([signal, patience.signal]));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const message = 'services have not yet been read at least once, cannot construct envvars';
+      throw new CodedError('Unavailable', message, { reason: 'CreateContainerConfigError' }, error);
+    } finally {
+      timer.cancel();
+    }
   }
 
   async mounts(
@@ -132,8 +157,8 @@ export class HostParts implements PodParts {
     return linuxResourcesOf(pod, container, this.deps.resourceFacts());
   }
 
-  sandboxResources(_pod: Pod): { readonly overhead: LinuxResources; readonly resources: LinuxResources } {
-    return { overhead: {}, resources: {} };
+  sandboxResources(pod: Pod): { readonly overhead: LinuxResources; readonly resources: LinuxResources } {
+    return sandboxResources(pod, this.deps.resourceFacts());
   }
 
   async makeLogDirectory(pod: PodIdentity): Promise<void> {
@@ -165,8 +190,12 @@ export class HostParts implements PodParts {
   private watchObjects(pod: Pod): void {
     const { uid, namespace } = identityOf(pod);
     const { configMaps, secrets } = referencesOf(pod);
-    for (const { name } of configMaps) this.deps.objects.need(uid, resources.configmaps, namespace, name);
-    for (const { name } of secrets) this.deps.objects.need(uid, resources.secrets, namespace, name);
+    for (const { name, onlyAtStart } of configMaps) {
+      this.deps.objects.need(uid, resources.configmaps, namespace, name, onlyAtStart);
+    }
+    for (const { name, onlyAtStart } of secrets) {
+      this.deps.objects.need(uid, resources.secrets, namespace, name, onlyAtStart);
+    }
   }
 
   /** Those that exist; what the API cannot tell now throws, so that nothing starts without what it needs. */

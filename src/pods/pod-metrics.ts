@@ -12,6 +12,8 @@ export class PodMetrics {
   readonly startedContainerErrors;
   readonly restartedContainers;
   readonly podStart;
+  readonly refusedPods;
+  readonly preemptions;
 
   constructor(metrics: Metrics, runtime: Pick<RuntimeCache, 'uids' | 'get'>) {
     this.startedPods = metrics.counter('kubelet_started_pods_total', 'Sandboxes that were started.');
@@ -34,6 +36,14 @@ export class PodMetrics {
       'kubelet_pod_start_duration_seconds',
       'From when the pod was first seen on this node to when it was first Ready or ended.',
       START_BUCKETS,
+    );
+    this.refusedPods = metrics.counter('kubelet_admission_rejections_total', 'Pods that this node refused, by reason.', [
+      'reason',
+    ]);
+    this.preemptions = metrics.counter(
+      'kubelet_preemptions',
+      'Pods killed to make room for critical ones, by the resource that was short.',
+      ['preemption_signal'],
     );
     metrics.gauge('kubelet_running_pods', 'Pods that have a ready sandbox.', [], (gauge) => {
       const ready = runtime.uids().filter((uid) => runtime.get(uid)?.sandboxes.some(({ state }) => state === 'READY'));

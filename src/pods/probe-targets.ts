@@ -17,7 +17,7 @@ export function probeTargets(state: PodState, input: PlanInput): ProbeTarget[] {
     const probes = probesOf(container);
     if (Object.keys(probes).length === 0) continue;
     const record = newestContainer(runtime, container.name, sandbox.id);
-    if (record?.state !== 'RUNNING' || facts.containers.get(container.name)?.postStarting === record.id) continue;
+    if (record?.state !== 'RUNNING' || facts.containers.get(container.name)?.starting === record.id) continue;
     targets.push({
       pod,
       containerName: container.name,

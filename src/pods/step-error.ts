@@ -17,6 +17,41 @@ export async function withReason<T>(reason: string, work: () => Promise<T>): Pro
     return await work();
   } catch (error) {
     if (error instanceof StepError) throw error;
-    throw new StepError(reason, messageOf(error), error instanceof CodedError ? error.code : 'Internal', error);
+    throw new StepError(reason, runtimeWords(error), error instanceof CodedError ? error.code : 'Internal', error);
   }
 }
+
+/** What a failed call says to users: the runtime's own words without deckhand's name for the call, as kubelet gives them. */
+function runtimeWords(error: unknown): string {
+  const words = error instanceof CodedError ? error.metadata['runtimeMessage'] : undefined;
+  return typeof words === 'string' ? words : messageOf(error);
+}
+
+/** The same for the calls whose errors kubelet prints as gRPC's Go library does. */
+export function rpcErrorText(error: unknown): string {
+  const failure = error instanceof StepError ? error.cause : error;
+  const code = failure instanceof CodedError ? failure.metadata['grpcCode'] : undefined;
+  if (typeof code !== 'number') return messageOf(error);
+  return `rpc error: code = ${GRPC_CODES[code] ?? `Code(${code})`} desc = ${runtimeWords(failure)}`;
+}
+
+/** gRPC status codes by number, as grpc-go writes them. */
+const GRPC_CODES = [
+  'OK',
+  'Canceled',
+  'Unknown',
+  'InvalidArgument',
+  'DeadlineExceeded',
+  'NotFound',
+  'AlreadyExists',
+  'PermissionDenied',
+  'ResourceExhausted',
+  'FailedPrecondition',
+  'Aborted',
+  'OutOfRange',
+  'Unimplemented',
+  'Internal',
+  'Unavailable',
+  'DataLoss',
+  'Unauthenticated',
+] as const;

@@ -56,6 +56,7 @@ export class ImitatedCgroup2 implements CgroupFiles {
     if (given.includes('memory')) {
       put('memory.max', 'max');
       put('memory.current', '0');
+      put('memory.stat', 'anon 0\nfile 0\ninactive_file 0\n');
       put('memory.oom.group', '0');
     }
     if (given.includes('pids')) put('pids.max', 'max');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { HttpApiClient, type HttpApiClientOptions } from '../../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
+import { RestClientMetrics } from '../../../src/cluster/rest-client-metrics.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { CodedError } from '../../../src/kit/errors.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
@@ -17,7 +18,10 @@ const { configmaps } = resources;
 const where = { namespace: 'default', name: 'a' };
 
 function clientOf(url: string, options: Partial<HttpApiClientOptions> = {}, metrics?: Metrics): HttpApiClient {
-  return new HttpApiClient({ connection: { server: new URL(url) }, ...options }, { clock: new SystemClock(), metrics });
+  return new HttpApiClient(
+    { connection: { server: new URL(url) }, ...options },
+    { clock: new SystemClock(), metrics: metrics && new RestClientMetrics(metrics) },
+  );
 }
 
 async function errorOf(promise: Promise<unknown>): Promise<CodedError> {
@@ -83,8 +87,11 @@ describe('HttpApiClient', () => {
     await client({}, metrics).get(configmaps, where);
     expect(performance.now() - started).toBeGreaterThan(950);
     const text = await metrics.text();
-    expect(text).toContain('rest_client_requests_total{code="429",method="GET"} 1');
-    expect(text).toContain('rest_client_requests_total{code="200",method="GET"} 1');
+    const { host } = new URL(server.url);
+    expect(text).toContain(`rest_client_requests_total{code="429",method="GET",host="${host}"} 1`);
+    expect(text).toContain(`rest_client_requests_total{code="200",method="GET",host="${host}"} 1`);
+    expect(text).toContain(`rest_client_request_duration_seconds_count{verb="GET",host="${host}"} 2`);
+    expect(text).toContain(`rest_client_rate_limiter_duration_seconds_count{verb="GET",host="${host}"} 2`);
   });
 
   test('gives up with retryAfterMs when the wait is longer than the time left', async () => {
@@ -346,16 +353,24 @@ describe('kubeconfig', () => {
       response.writeHead(401).end();
       return true;
     };
-    expect((await errorOf(api.get(resources.serviceaccounts, target))).code).toBe('Unauthorized');
     expect((await api.get(resources.serviceaccounts, target)).metadata.name).toBe('default');
     server.intercept = undefined;
     api.close();
   });
 
   test.each([
-    [{}, { exec: { command: 'x' } }, 'users[u].user.exec'],
+    [{}, { exec: { command: 'x' } }, 'users[u].user.exec.apiVersion'],
+    [
+      {},
+      { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'x' } },
+      'users[u].user.exec.interactiveMode',
+    ],
+    [{}, { exec: { apiVersion: 'client.authentication.k8s.io/v1beta1' } }, 'users[u].user.exec.command'],
+    [{}, { 'as-groups': ['g'] }, 'users[u].user.as'],
+    [{}, { token: 't', username: 'n' }, 'users[u].user.username'],
+    [{ 'certificate-authority': 'ca.crt', 'insecure-skip-tls-verify': true }, {}, 'insecure-skip-tls-verify'],
     [{}, { 'auth-provider': { name: 'x' } }, 'users[u].user.auth-provider'],
-    [{ 'proxy-url': 'http://p' }, {}, 'clusters[k].cluster.proxy-url'],
+    [{ 'proxy-url': 'ftp://p' }, {}, 'clusters[k].cluster.proxy-url'],
     [{}, { 'client-certificate': 'client.crt' }, 'users[u].user.client-key'],
     [{ 'certificate-authority': 'none.crt' }, {}, 'clusters[k].cluster.certificate-authority'],
     [{ server: 'kube:6443' }, {}, 'clusters[k].cluster.server'],

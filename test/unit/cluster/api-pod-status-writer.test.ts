@@ -5,8 +5,10 @@ import { mergedStatus, restartPolicies, statusPatch } from '../../../src/cluster
 import { WatchCache } from '../../../src/cluster/watch-cache.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { ManualClock } from '../../../src/kit/manual-clock.ts';
-import type { ContainerStatus, Pod, PodStatus, RestartPolicy } from '../../../src/model/pod.ts';
+import type { ContainerStatus, Pod, PodCondition, PodStatus, RestartPolicy } from '../../../src/model/pod.ts';
 import { resources } from '../../../src/model/resource.ts';
+import { strategicMergePatch } from '../../../src/standalone/patch/strategic-merge-patch.ts';
+import { SchemaTree } from '../../../src/standalone/schema/schema-tree.ts';
 import { failure, MemoryApi } from './memory-api.ts';
 
 const { pods } = resources;
@@ -190,9 +192,142 @@ describe('ApiPodStatusWriter', () => {
     expect(atDelete).toBe('Succeeded');
     expect(deletes).toEqual([{ gracePeriodSeconds: 0, uid: 'u1' }]);
     expect(api.find(pods, 'n/p')).toBeUndefined();
+    // A pod that is gone already is not asked for again.
     writer.finalize(id);
-    await clock.advance(5000);
-    expect(deletes).toHaveLength(2);
+    await clock.advance(60_000);
+    expect(deletes).toHaveLength(1);
+  });
+
+  test('finalize waits for a final phase in the API', async () => {
+    const { clock, deletes, writer } = await setUp({ status: { phase: 'Running' } });
+    writer.set(id, { phase: 'Running' });
+    writer.finalize(id);
+    await clock.advance(20_000);
+    expect(deletes).toEqual([]);
+    writer.set(id, { phase: 'Failed' });
+    await clock.advance(20_000);
+    expect(deletes).toEqual([{ gracePeriodSeconds: 0, uid: 'u1' }]);
+  });
+
+  test('a conflict of two writers passes; one about the UID ends it', async () => {
+    const { api, clock, writer, status } = await setUp();
+    let conflicts = 3;
+    api.onRequest = ({ verb }) => {
+      if (verb === 'patch' && conflicts-- > 0)
+        throw failure('Conflict', 409, 'Conflict', 'the object has been modified');
+    };
+    writer.set(id, { phase: 'Running' });
+    await clock.advance(10_000);
+    expect(status()?.phase).toBe('Running');
+    let tries = 0;
+    api.onRequest = ({ verb }) => {
+      if (verb !== 'patch') return;
+      tries++;
+      throw failure(
+        'Conflict',
+        409,
+        'Conflict',
+        'Precondition failed: UID in precondition: u1, UID in object meta: u2',
+      );
+    };
+    writer.set(id, { phase: 'Failed' });
+    await clock.advance(60_000);
+    expect(tries).toBe(1);
+    expect(writer.unwritten).toBe(0);
+  });
+
+  test('conditions stand in kubelet’s order behind those of others', async () => {
+    const { clock, patches, put, writer } = await setUp();
+    put({
+      conditions: [
+        { type: 'PodScheduled', status: 'True' },
+        { type: 'example.com/gate', status: 'True' },
+      ],
+    });
+    await clock.advance(0);
+    const types = ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled'];
+    writer.set(id, { phase: 'Pending', conditions: types.map((type) => ({ type, status: 'True' as const })) });
+    await clock.advance(0);
+    expect(patches[0]).toMatchObject({
+      status: { '$setElementOrder/conditions': ['example.com/gate', ...types].map((type) => ({ type })) },
+    });
+  });
+
+  test('what the API drops is not sent over and over, but again when the object has changed', async () => {
+    const { api, clock, put, patches, writer } = await setUp();
+    // An older API does not know the field: what it stores and answers lacks it.
+    const dropping = api.patch.bind(api);
+    api.patch = async (type, target, patch, ...rest) => {
+      const { metadata, status } = patch as { metadata: object; status: Record<string, unknown> };
+      const { allocatedResources: _, ...known } = status;
+      return dropping(type, target, { metadata, status: known }, ...rest);
+    };
+    writer.set(id, { phase: 'Running', allocatedResources: { cpu: '1' } });
+    await clock.advance(120_000);
+    const sent = patches.length;
+    expect(sent).toBeLessThanOrEqual(2);
+    put({ phase: 'Pending' });
+    await clock.advance(20_000);
+    expect(patches.length).toBeGreaterThan(sent);
+  });
+
+  test('quantities are compared and written as the API gives them back', () => {
+    const current: PodStatus = { allocatedResources: { cpu: '500m', memory: '1Gi' } };
+    const wanted: PodStatus = { allocatedResources: { cpu: '0.5', memory: '1024Mi' } };
+    expect(
+      statusPatch(
+        'u1',
+        current,
+        mergedStatus(current, wanted, () => 'Always'),
+      ),
+    ).toBeUndefined();
+  });
+
+  test('the observed generation and ended init containers never go back', () => {
+    const current: PodStatus = { observedGeneration: 5, initContainerStatuses: [ended(0)] };
+    const merged = mergedStatus(
+      current,
+      { observedGeneration: 3, initContainerStatuses: [waiting] },
+      () => 'OnFailure',
+    );
+    expect(merged.observedGeneration).toBe(5);
+    expect(merged.initContainerStatuses).toEqual([ended(0)]);
+  });
+
+  test('the status of a static pod goes to its mirror pod as soon as there is one', async () => {
+    const { api, clock, deletes, put, view, writer: own } = await setUp();
+    await own.close();
+    let mirror: string | undefined;
+    const writer = new ApiPodStatusWriter({
+      api,
+      pods: view,
+      target: () => (mirror === undefined ? undefined : { uid: mirror, mirror: true }),
+      clock,
+      logger: silent,
+      random: () => 0,
+    });
+    closing.push(() => writer.close());
+    api.remove(pods, 'n/p');
+    await clock.advance(0);
+    const fromFile = { namespace: 'n', name: 'p', uid: 'static' };
+    writer.set(fromFile, { phase: 'Running' });
+    await clock.advance(30_000);
+    expect(writer.unwritten).toBe(1);
+    put(undefined, 'mirror-1');
+    mirror = 'mirror-1';
+    await clock.advance(11_000);
+    const shown = (): PodStatus | undefined => api.find<Pod>(pods, 'n/p')?.status;
+    expect(shown()?.phase).toBe('Running');
+    // Someone deletes the mirror pod; its maker makes another one.
+    api.remove(pods, 'n/p');
+    await clock.advance(0);
+    put(undefined, 'mirror-2');
+    mirror = 'mirror-2';
+    await clock.advance(11_000);
+    expect(shown()?.phase).toBe('Running');
+    writer.finalize(fromFile);
+    await clock.advance(20_000);
+    expect(deletes).toEqual([]);
   });
 
   test.each<[string, RestartPolicy, ContainerStatus, ContainerStatus, boolean]>([
@@ -299,9 +434,67 @@ describe('ApiPodStatusWriter', () => {
               mergedStatus(now, b as unknown as PodStatus, () => policy),
             ),
           ).toBeUndefined();
+          // An API server's own strategic merge leads to what was wanted, with everybody else's conditions in it.
+          const [before, wanted] = [a, b] as unknown as [PodStatus, PodStatus];
+          const merged = mergedStatus(before, wanted, () => policy);
+          const stored = strategicMergePatch(
+            { metadata: { uid: 'u' }, status: before },
+            patch ?? {},
+            new SchemaTree().rootOf(resources.pods),
+          ) as { status: PodStatus };
+          expect(stored.status.phase ?? '').toBe(merged.phase ?? '');
+          expect(stored.status.podIPs ?? []).toEqual(merged.podIPs ?? []);
+          const foreign = (of: PodStatus): PodCondition[] =>
+            (of.conditions ?? []).filter(({ type }) => type === 'foreign');
+          if (foreign(wanted).length === 0) expect(foreign(stored.status)).toEqual(foreign(before));
+          if (patch !== undefined && 'conditions' in (patch as { status: object }).status) {
+            const types = (of: PodStatus): string[] => (of.conditions ?? []).map(({ type }) => type);
+            expect(types(stored.status).slice(types(stored.status).length - types(merged).length)).toEqual(
+              types(merged),
+            );
+          }
         },
       ),
       { numRuns: 300 },
     );
+  });
+
+  test('an API that was away for five minutes has all statuses within ten seconds of its return, in no burst', async () => {
+    const { api, clock, put, view } = await setUp();
+    const names = Array.from({ length: 60 }, (_, index) => `p${index}`);
+    for (const name of names) {
+      api.put<Pod>(pods, { metadata: { name, namespace: 'n', uid: name }, spec: { containers: [] } });
+    }
+    put(undefined);
+    await clock.advance(0);
+    let seed = 1;
+    const random = (): number => {
+      seed = (seed * 16807) % 2147483647;
+      return seed / 2147483647;
+    };
+    const writer = new ApiPodStatusWriter({ api, pods: view, clock, logger: silent, random });
+    closing.push(() => writer.close());
+    let away = true;
+    const arrivals = new Map<number, number>();
+    let tries = 0;
+    api.onRequest = ({ verb }) => {
+      if (verb !== 'patch') return;
+      tries++;
+      if (away) throw failure('Unavailable', 503, 'x', 'away');
+      const second = Math.floor(clock.monotonic() / 1000);
+      arrivals.set(second, (arrivals.get(second) ?? 0) + 1);
+    };
+    for (const name of names) writer.set({ namespace: 'n', name, uid: name }, { phase: 'Pending' });
+    await clock.advance(150_000);
+    for (const name of names) writer.set({ namespace: 'n', name, uid: name }, { phase: 'Running' });
+    await clock.advance(150_000);
+    expect(writer.unwritten).toBe(60);
+    // Kept quiet meanwhile: a try every few seconds each.
+    expect(tries).toBeLessThan(60 * 100);
+    away = false;
+    await clock.advance(10_000);
+    expect(writer.unwritten).toBe(0);
+    expect(names.map((name) => api.find<Pod>(pods, `n/${name}`)?.status?.phase)).toEqual(names.map(() => 'Running'));
+    expect(Math.max(...arrivals.values())).toBeLessThanOrEqual(30);
   });
 });

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createSecureServer, type SecureServerOptions, type ServerHttp2Session } from 'node:http2';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { PatchType } from '../../../src/cluster/port.ts';
@@ -17,6 +18,7 @@ const STATUS: Readonly<Record<string, number>> = { Unavailable: 500, Unimplement
 export interface RunningServer {
   readonly url: string;
   readonly server: Server;
+  readonly sessions: ReadonlySet<ServerHttp2Session>;
   /** What came last: header by name. */
   readonly seen: { headers: Record<string, string | string[] | undefined>; url: string; connections: number };
   /** May answer a request itself; returns true when it did. */
@@ -24,10 +26,11 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** MemoryApi over HTTP or TLS on loopback, with the paths and bodies of a real API server. */
+/** MemoryApi over HTTP or TLS on loopback, with the paths and bodies of a real API server; with `http2` also over that. */
 export async function serveMemoryApi(
   api: MemoryApi,
   tls?: { key: string; cert: string; ca: string },
+  http2?: SecureServerOptions,
 ): Promise<RunningServer> {
   const running = {
     intercept: undefined,
@@ -35,6 +38,7 @@ export async function serveMemoryApi(
   } as unknown as RunningServer & {
     url: string;
     server: Server;
+    sessions: ReadonlySet<ServerHttp2Session>;
   };
   const listener: RequestListener = (request, response) => {
     running.seen.headers = request.headers;
@@ -42,10 +46,21 @@ export async function serveMemoryApi(
     if (running.intercept?.(request, response)) return;
     answer(api, request, response).catch((error: unknown) => fail(response, error));
   };
-  const server =
-    tls === undefined
-      ? createServer(listener)
-      : (createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: false }, listener) as unknown as Server);
+  const sessions = new Set<ServerHttp2Session>();
+  const checked = { ...tls, requestCert: true, rejectUnauthorized: false };
+  let server: Server;
+  if (tls === undefined) server = createServer(listener);
+  else if (http2 === undefined) server = createTlsServer(checked, listener) as unknown as Server;
+  else {
+    const secure = createSecureServer({ allowHTTP1: true, ...checked, ...http2 });
+    secure.on('request', listener as unknown as Parameters<typeof secure.on>[1]);
+    secure.on('session', (session) => {
+      sessions.add(session);
+      session.on('close', () => sessions.delete(session));
+      session.on('error', () => {});
+    });
+    server = secure as unknown as Server;
+  }
   server.on(tls === undefined ? 'connection' : 'secureConnection', () => {
     running.seen.connections++;
   });
@@ -53,8 +68,10 @@ export async function serveMemoryApi(
   const { port } = server.address() as AddressInfo;
   running.server = server;
   running.url = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+  running.sessions = sessions;
   running.close = async () => {
-    server.closeAllConnections();
+    for (const session of sessions) session.destroy();
+    server.closeAllConnections?.();
     await new Promise((resolve) => server.close(resolve));
   };
   return running;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { ApiClient, PatchType, Selection, Target, WatchEvent } from '../../../src/cluster/port.ts';
+import type { ApiClient, ListOptions, PatchType, Selection, Target, WatchEvent } from '../../../src/cluster/port.ts';
 import { CodedError } from '../../../src/kit/errors.ts';
-import { type KubeList, type KubeObject, keyOf } from '../../../src/model/meta.ts';
+import { type KubeList, type KubeObject, keyOf, type ListMeta } from '../../../src/model/meta.ts';
 import { apiVersionOf, type ResourceType } from '../../../src/model/resource.ts';
 
 type Json = Record<string, unknown>;
@@ -141,6 +141,16 @@ export class MemoryApi implements ApiClient {
     return { apiVersion: apiVersionOf(type), kind: `${type.kind}List`, metadata, items };
   }
 
+  async listEach<T extends KubeObject>(
+    type: ResourceType,
+    options: ListOptions,
+    onItem: (item: T) => void,
+  ): Promise<ListMeta> {
+    const page = await this.list<T>(type, options);
+    for (const item of page.items) onItem(item);
+    return page.metadata;
+  }
+
   async create<T extends KubeObject>(type: ResourceType, target: Target, object: unknown): Promise<T> {
     await this.onRequest({ verb: 'create', type, target, body: object });
     if (target.subresource === 'token') return this.token(type, target, object) as unknown as T;
@@ -192,7 +202,7 @@ export class MemoryApi implements ApiClient {
     const status = (current as unknown as Json)['status'];
     const result: KubeObject & Json =
       target.subresource === 'status'
-        ? { ...(current as KubeObject & Json), status: merged['status'] }
+        ? { ...(current as KubeObject & Json), metadata: merged.metadata, status: merged['status'] }
         : type.plural === 'pods' || type.plural === 'nodes'
           ? { ...merged, ...(status === undefined ? {} : { status }) }
           : merged;

@@ -64,8 +64,8 @@ describe('the reflector as a state machine', () => {
     ['watching', watching, { do: 'watch', resourceVersion: '7', wait: false }],
     ['after a failure', { ...watching, failures: 1 }, { do: 'watch', resourceVersion: '7', wait: true }],
     [
-      'a list that expired thrice is asked for whole',
-      { at: 'empty', failures: 3, expiredLists: 3 },
+      'a list whose token expired is asked for whole',
+      { at: 'empty', failures: 1, expiredLists: 1 },
       { do: 'list', continueToken: undefined, paged: false, wait: true },
     ],
   ])('next step: %s', (_name, state, step) => {
@@ -79,5 +79,7 @@ describe('the reflector as a state machine', () => {
     expect(retryDelay(50, 1)).toBe(30_000);
     expect(retryDelay(50, 0)).toBe(15_000);
     expect(retryDelay(1, 0, 5000)).toBe(5000);
+    expect(retryDelay(50, 1, 0, 5000)).toBe(5000);
+    expect(retryDelay(1, 0, 60_000, 5000)).toBe(60_000);
   });
 });

@@ -76,9 +76,67 @@ test('a token that still lives outlasts an API that is away, then it fails', asy
   await clock.advance(0.9 * HOUR);
   const again = await source.token(request);
   expect(again.token).toBe(first.token);
-  expect(again.renewAt).toBeLessThanOrEqual(clock.now() + 11_000);
+  expect(again.renewAt).toBeLessThanOrEqual(clock.now() + 30_000);
   await clock.advance(0.11 * HOUR);
   await expect(source.token(request)).rejects.toMatchObject({ code: 'Unavailable' });
+});
+
+test('a server whose clock is ahead, or a clock that is set back, makes no renewal late', async () => {
+  const { api, bodies, clock, source } = setUp();
+  api.now = () => clock.now() + 5 * HOUR;
+  const { renewAt } = await source.token(request);
+  expect(renewAt).toBeLessThanOrEqual(clock.now() + 0.8 * HOUR);
+  api.now = () => clock.now();
+  const other = { ...request, podUid: 'v' };
+  await source.token(other);
+  bodies.length = 0;
+  clock.jump(-24 * HOUR);
+  await clock.advance(0.8 * HOUR);
+  await source.token(other);
+  expect(bodies).toHaveLength(1);
+});
+
+test('a clock that is hours ahead does not make this node ask without end', async () => {
+  const { api, clock, source } = setUp();
+  api.now = () => clock.now() - 5 * HOUR;
+  const { renewAt } = await source.token(request);
+  expect(renewAt).toBe(clock.now() + 30_000);
+});
+
+test('the API is asked less and less often while it cannot renew, and not at all for a pod that is gone', async () => {
+  const { api, bodies, clock, source } = setUp();
+  const asked: number[] = [];
+  await source.token(request);
+  const away = failure('Unavailable', 500, 'x', 'away');
+  api.onRequest = () => {
+    asked.push(clock.now());
+    throw away;
+  };
+  await clock.advance(0.8 * HOUR);
+  for (let second = 0; second < 300; second++) {
+    await source.token(request);
+    await clock.advance(1000);
+  }
+  expect(asked.length).toBeLessThan(12);
+  expect(asked.length).toBeGreaterThan(4);
+  asked.length = 0;
+  api.onRequest = () => {
+    asked.push(clock.now());
+    throw failure('NotFound', 404, 'NotFound', 'pods "p" not found');
+  };
+  for (let second = 0; second < 300; second++) {
+    await source.token(request);
+    await clock.advance(1000);
+  }
+  expect(asked).toHaveLength(1);
+  expect(bodies).toHaveLength(1);
+});
+
+test('refusals are told in kubelet’s words', async () => {
+  const { source } = setUp();
+  await expect(source.token({ ...request, serviceAccount: 'none' })).rejects.toThrow(
+    /^failed to fetch token: serviceaccounts "none" not found$/,
+  );
 });
 
 test('refusals go through, and forgotten pods are asked for anew', async () => {

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Change } from '../../../src/cluster/port.ts';
 import { WatchCache, WatchCacheMetrics } from '../../../src/cluster/watch-cache.ts';
-import { silent } from '../../../src/kit/log.ts';
+import { CodedError } from '../../../src/kit/errors.ts';
+import { type Logger, silent } from '../../../src/kit/log.ts';
 import { ManualClock } from '../../../src/kit/manual-clock.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
 import type { ConfigMap } from '../../../src/model/objects.ts';
@@ -25,7 +26,7 @@ interface Harness {
 
 const running: Harness[] = [];
 
-function harness(options: { pageSize?: number; metrics?: Metrics } = {}): Harness {
+function harness(options: { pageSize?: number; metrics?: Metrics; logger?: Logger } = {}): Harness {
   const api = new MemoryApi();
   const clock = new ManualClock();
   const stop = new AbortController();
@@ -42,7 +43,7 @@ function harness(options: { pageSize?: number; metrics?: Metrics } = {}): Harnes
     {
       api,
       clock,
-      logger: silent,
+      logger: options.logger ?? silent,
       random: () => 0.5,
       metrics: options.metrics === undefined ? undefined : new WatchCacheMetrics(options.metrics),
     },
@@ -316,5 +317,59 @@ describe('WatchCache', () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  test('a refusal is told once, with who was refused, and once more when it is over', async () => {
+    const told: string[] = [];
+    const tell = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) => {
+      told.push(`${level}: ${message}: ${String(fields['error'] ?? fields['after'])}`);
+    };
+    const logger: Logger = {
+      ...silent,
+      warn: tell('warn'),
+      info: tell('info'),
+      error: tell('error'),
+      child: () => logger,
+    };
+    const { api, clock, cache, start } = harness({ logger });
+    let refused = 0;
+    api.onRequest = () => {
+      refused++;
+      throw failure('Forbidden', 403, 'Forbidden', 'User "system:node:x" cannot list resource "configmaps"');
+    };
+    start();
+    await clock.advance(300_000);
+    expect(refused).toBeGreaterThan(10);
+    expect(told).toHaveLength(1);
+    expect(told[0]).toContain('User "system:node:x" cannot list resource "configmaps"');
+    expect(cache.lastFailure?.code).toBe('Forbidden');
+    api.onRequest = () => {};
+    await clock.advance(30_000);
+    expect(cache.synced).toBe(true);
+    expect(told).toHaveLength(2);
+    expect(told[1]).toContain('work again: Forbidden');
+  });
+
+  test('looks for a server that is away every few seconds, and spares one that answers with errors', async () => {
+    const { api, clock, start } = harness();
+    let asked = 0;
+    api.onRequest = () => {
+      asked++;
+      throw new CodedError('Unavailable', 'connecting: refused');
+    };
+    start();
+    await clock.advance(60_000);
+    asked = 0;
+    await clock.advance(60_000);
+    expect(asked).toBeGreaterThanOrEqual(12);
+    api.onRequest = () => {
+      asked++;
+      throw failure('Unavailable', 503, 'ServiceUnavailable', 'not now');
+    };
+    await clock.advance(60_000);
+    asked = 0;
+    await clock.advance(60_000);
+    expect(asked).toBeGreaterThan(0);
+    expect(asked).toBeLessThanOrEqual(4);
   });
 });

@@ -97,6 +97,74 @@ test('becoming immutable ends the watch, too', async () => {
   expect((await source.get<ConfigMap>(configmaps, 'n', 'c')).data).toEqual({ x: '2' });
 });
 
+test('an immutable object that was made anew is found by those who need it later', async () => {
+  const { api, clock, source, told, put } = setUp();
+  put('1', { immutable: true });
+  source.need('a', configmaps, 'n', 'c');
+  await clock.advance(0);
+  told.length = 0;
+  source.need('b', configmaps, 'n', 'c');
+  await clock.advance(0);
+  expect(told).toEqual([]);
+  expect(api.openWatches).toBe(0);
+  api.remove(configmaps, 'n/c');
+  put('2', { immutable: true });
+  source.need('d', configmaps, 'n', 'c');
+  await clock.advance(0);
+  expect(told).toContain('a+b+d ConfigMap/n/c');
+  expect((await source.get<ConfigMap>(configmaps, 'n', 'c')).data).toEqual({ x: '2' });
+  expect(api.openWatches).toBe(0);
+});
+
+test('what only container starts read is not watched for long, and is read anew when one does', async () => {
+  const { api, clock, source, told, put } = setUp();
+  put('1');
+  source.need('a', configmaps, 'n', 'c', true);
+  expect((await source.get<ConfigMap>(configmaps, 'n', 'c')).data).toEqual({ x: '1' });
+  await clock.advance(4 * 60_000);
+  expect(api.openWatches).toBe(1);
+  await source.get(configmaps, 'n', 'c');
+  await clock.advance(4 * 60_000);
+  expect(api.openWatches).toBe(1);
+  await clock.advance(2 * 60_000);
+  expect(api.openWatches).toBe(0);
+  told.length = 0;
+  put('2');
+  await clock.advance(0);
+  expect(told).toEqual([]);
+  const again = source.get<ConfigMap>(configmaps, 'n', 'c');
+  await clock.advance(0);
+  expect((await again).data).toEqual({ x: '2' });
+  expect(api.openWatches).toBe(1);
+});
+
+test('what a volume shows is watched for as long as its pod lives', async () => {
+  const { api, clock, source, put } = setUp();
+  put('1');
+  source.need('a', configmaps, 'n', 'c', true);
+  source.need('b', configmaps, 'n', 'c');
+  await clock.advance(60 * 60_000);
+  expect(api.openWatches).toBe(1);
+  source.release('b');
+  await clock.advance(10 * 60_000);
+  expect(api.openWatches).toBe(0);
+});
+
+test('deleted and made anew under the same name is told of and read', async () => {
+  const { api, clock, source, told, put } = setUp();
+  put('1');
+  source.need('a', configmaps, 'n', 'c');
+  await clock.advance(0);
+  told.length = 0;
+  api.remove(configmaps, 'n/c');
+  await clock.advance(0);
+  expect(await codeOf(source.get(configmaps, 'n', 'c'))).toBe('NotFound');
+  put('2');
+  await clock.advance(0);
+  expect(told).toHaveLength(2);
+  expect((await source.get<ConfigMap>(configmaps, 'n', 'c')).data).toEqual({ x: '2' });
+});
+
 test('absent is NotFound, and appears when it is made', async () => {
   const { clock, source, told, put } = setUp();
   source.need('a', configmaps, 'n', 'c');

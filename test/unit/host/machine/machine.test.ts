@@ -10,7 +10,9 @@ import {
   defaultInterfaces6,
   hugepageSize,
   meminfoBytes,
+  openFilesOf,
   osReleaseValue,
+  swapsOf,
 } from '../../../../src/host/machine/proc-text.ts';
 import { RealMachine } from '../../../../src/host/machine/real.ts';
 import type { CodedError } from '../../../../src/kit/errors.ts';
@@ -31,6 +33,16 @@ describe('texts of the kernel', () => {
     ['', 0],
   ])('range list %j has %i', (text, count) => {
     expect(countOfRanges(text)).toBe(count);
+  });
+
+  it('swaps and limits', () => {
+    const heading = 'Filename\t\t\t\tType\t\tSize\n';
+    expect(swapsOf(heading)).toEqual([]);
+    expect(swapsOf(`${heading}/dev/dm-1   partition\t1\n/swapfile file 2\n`)).toEqual(['/dev/dm-1', '/swapfile']);
+    const limits =
+      'Max processes             1    2    processes\nMax open files            1024                 524288               files\n';
+    expect(openFilesOf(limits)).toBe(524_288);
+    expect(openFilesOf(limits.replace('524288', 'unlimited'))).toBe(Number.POSITIVE_INFINITY);
   });
 
   it('os-release, quoted or not', () => {
@@ -171,4 +183,24 @@ describe('RealMachine', () => {
     rmSync(join(root, 'proc/meminfo'));
     await expect(new RealMachine({ root }, { log: silent }).facts()).rejects.toThrow(/meminfo/);
   });
+});
+
+it('what a start depends on, of a made-up root and of this machine', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'dhcfg-setup-'));
+  try {
+    mkdirSync(join(root, 'proc/self'), { recursive: true });
+    writeFileSync(join(root, 'proc/swaps'), 'Filename\n/dev/vda2 partition 1 0 -2\n');
+    writeFileSync(
+      join(root, 'proc/self/limits'),
+      'Max open files            1024                 4096                 files\n',
+    );
+    const machine = new RealMachine({ root }, { log: silent });
+    expect(await machine.setup()).toEqual({ swaps: ['/dev/vda2'], openFiles: 4096, systemd: false });
+    mkdirSync(join(root, 'run/systemd/system'), { recursive: true });
+    expect((await machine.setup()).systemd).toBe(true);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+  const { openFiles } = await new RealMachine({}, { log: silent }).setup();
+  expect(openFiles).toBeGreaterThan(100);
 });
