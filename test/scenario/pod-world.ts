@@ -29,6 +29,7 @@ import { RuntimeHealth } from '../../src/pods/observe/runtime-health.ts';
 import { PodMetrics } from '../../src/pods/pod-metrics.ts';
 import { HookRunner } from '../../src/pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../../src/pods/probes/probe-scheduler.ts';
+import type { PodSources } from '../../src/pods/sources/port.ts';
 import { StepError } from '../../src/pods/step-error.ts';
 
 /** Pods of these stories have no pull secrets. */
@@ -188,6 +189,8 @@ export interface RecordedEvent {
 }
 
 export interface PodWorldOptions extends FakeCriOptions {
+  /** Which absent pods are unwanted; by default all are. */
+  readonly sources?: PodSources;
   readonly maxCrashBackoffMs?: number;
   /** The agent hears of an exit at once, the CRI knows of it only so much later, as containerd's does (45 ms). */
   readonly exitLagMs?: number;
@@ -300,6 +303,7 @@ export class PodWorld {
       { resyncMs: 60_000 },
       {
         pods,
+        ...(this.options.sources === undefined ? {} : { sources: this.options.sources }),
         runtime,
         health,
         executor,

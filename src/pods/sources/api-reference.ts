@@ -54,13 +54,10 @@ const SECRET_FIELDS = ['secretRef', 'secretName', 'nodePublishSecretRef'];
 export function apiReferenceOf(pod: Pod): string | undefined {
   const { spec } = pod;
   if (spec.serviceAccountName !== undefined && spec.serviceAccountName !== '') return 'serviceaccounts';
-  const containers = [
-    ...(spec.initContainers ?? []),
-    ...spec.containers,
-    ...(spec.ephemeralContainers ?? []),
-  ];
+  const containers = [...(spec.initContainers ?? []), ...spec.containers, ...(spec.ephemeralContainers ?? [])];
   const volumes = spec.volumes ?? [];
-  if ((spec.imagePullSecrets?.length ?? 0) > 0 || containers.some(namesSecret) || volumes.some(hasSecret)) return 'secrets';
+  if ((spec.imagePullSecrets?.length ?? 0) > 0 || containers.some(namesSecret) || volumes.some(hasSecret))
+    return 'secrets';
   if (containers.some(namesConfigMap) || volumes.some(hasConfigMap)) return 'configmaps';
   if ((spec.resourceClaims?.length ?? 0) > 0) return 'resourceclaims';
   for (const volume of volumes) {

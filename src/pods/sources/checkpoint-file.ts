@@ -64,7 +64,10 @@ export class CheckpointFile {
         if ((await this.files.stat(path)) === undefined) continue;
         return await this.open(path);
       } catch (error) {
-        this.log.warn({ path, error: messageOf(error) }, 'a checkpoint of the pods cannot be used; going on without it');
+        this.log.warn(
+          { path, error: messageOf(error) },
+          'a checkpoint of the pods cannot be used; going on without it',
+        );
       }
     }
     return undefined;
@@ -117,7 +120,10 @@ export class CheckpointFile {
     }
     const secret = await this.files.read(path, { maxBytes: 4096 });
     if (secret.length < LEAST_KEY_BYTES) {
-      throw new CodedError('InvalidObject', `${path} has ${secret.length} bytes; a key needs ${LEAST_KEY_BYTES} at least`);
+      throw new CodedError(
+        'InvalidObject',
+        `${path} has ${secret.length} bytes; a key needs ${LEAST_KEY_BYTES} at least`,
+      );
     }
     return secret;
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ObjectSource, TokenSource, View } from '../../cluster/port.ts';
-import { Emitter, type Unsubscribe } from '../../kit/emitter.ts';
 import type { Clock } from '../../kit/clock.ts';
+import { Emitter, type Unsubscribe } from '../../kit/emitter.ts';
 import { hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import type { KubeObject } from '../../model/meta.ts';
@@ -254,8 +254,7 @@ export class CheckpointKeeper {
         return kept()?.length ?? live.size;
       },
       whenSynced: (signal) => (kept() === undefined ? live.whenSynced(signal) : Promise.resolve()),
-      get: (key) =>
-        kept()?.find(({ metadata }) => `${metadata.namespace}/${metadata.name}` === key) ?? live.get(key),
+      get: (key) => kept()?.find(({ metadata }) => `${metadata.namespace}/${metadata.name}` === key) ?? live.get(key),
       values: () => kept()?.values() ?? live.values(),
       subscribe: (listener) => live.subscribe(listener),
     };

@@ -39,7 +39,9 @@ export class PodDumper {
   private plain(type: string, value: unknown): string {
     if (type.startsWith('*')) return value === undefined ? '<nil>' : this.plain(type.slice(1), value);
     if (type === RESOURCE_LIST) {
-      return value === undefined ? '<nil>' : this.map(value as Json, (item) => quantityText(roundedToMilli(read(item))));
+      return value === undefined
+        ? '<nil>'
+        : this.map(value as Json, (item) => quantityText(roundedToMilli(read(item))));
     }
     if (type.startsWith('[]')) {
       if (value === undefined) return '<nil>';
@@ -92,7 +94,9 @@ export class PodDumper {
 function internal(pod: Json): Json {
   const { apiVersion: _apiVersion, kind: _kind, ...rest } = pod;
   const spec = pod['spec'] as Json;
-  const host = Object.fromEntries(HOST_FIELDS.flatMap((name) => (spec[name] === undefined ? [] : [[name, spec[name]]])));
+  const host = Object.fromEntries(
+    HOST_FIELDS.flatMap((name) => (spec[name] === undefined ? [] : [[name, spec[name]]])),
+  );
   const account = spec['serviceAccountName'] || spec['serviceAccount'];
   const grace = spec['terminationGracePeriodSeconds'];
   return {
@@ -111,7 +115,10 @@ function read(value: unknown): GoQuantity {
 }
 
 function quantityText({ value, scale, decimal, text, format }: GoQuantity): string {
-  const dec = decimal === undefined ? '<nil>' : `{unscaled:(big.Int)${bigText(decimal.unscaled)} scale:(inf.Scale)${decimal.scale}}`;
+  const dec =
+    decimal === undefined
+      ? '<nil>'
+      : `{unscaled:(big.Int)${bigText(decimal.unscaled)} scale:(inf.Scale)${decimal.scale}}`;
   return `{i:(resource.int64Amount){value:(int64)${value} scale:(resource.Scale)${scale}} d:(resource.infDecAmount){Dec:(*inf.Dec)${dec}} s:(string)${text} Format:(resource.Format)${format}}`;
 }
 

@@ -99,7 +99,10 @@ export class FileSource {
       } else if (info.kind === 'directory') {
         this.told.delete(this.path);
         const names = (await files.list(this.path)) ?? [];
-        paths = names.filter((name) => !name.startsWith('.')).sort().map((name) => join(this.path, name));
+        paths = names
+          .filter((name) => !name.startsWith('.'))
+          .sort()
+          .map((name) => join(this.path, name));
       } else if (info.kind === 'file') {
         paths = [this.path];
         single = true;

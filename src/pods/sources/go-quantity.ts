@@ -97,7 +97,10 @@ function big(digits: bigint, fraction: number, exponent: number, format: string,
   return { value: 0n, scale: 0, decimal, text: '', format: shown };
 }
 
-function rounded({ unscaled, scale }: { unscaled: bigint; scale: number }, to: number): { unscaled: bigint; scale: number } {
+function rounded(
+  { unscaled, scale }: { unscaled: bigint; scale: number },
+  to: number,
+): { unscaled: bigint; scale: number } {
   if (scale <= to) return { unscaled: unscaled * 10n ** BigInt(to - scale), scale: to };
   return { unscaled: awayFromZero(unscaled, 10n ** BigInt(scale - to)), scale: to };
 }

@@ -104,7 +104,8 @@ export class MergedPods implements View<Pod>, PodSources {
     if (this.opened) return;
     this.opened = true;
     for (const [uid, { pod, origin }] of this.byUid) {
-      if (origin === 'file' || origin === 'http') this.byUid.set(uid, { pod: this.withHistory(pod, undefined), origin });
+      if (origin === 'file' || origin === 'http')
+        this.byUid.set(uid, { pod: this.withHistory(pod, undefined), origin });
     }
     for (const resolve of this.waiters.splice(0)) resolve();
     this.tellIfComplete();

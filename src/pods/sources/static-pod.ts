@@ -57,9 +57,9 @@ export function staticPod(
 
 /** Replaces its like, or is added (helper.AddOrUpdateTolerationInPod: alike are key, effect, operator and value). */
 function withNoExecute(tolerations: readonly Toleration[]): Toleration[] {
-  const alike = tolerations.some(
-    ({ key = '', operator, value = '', effect, tolerationSeconds }) =>
-      key === '' && operator === 'Exists' && value === '' && effect === 'NoExecute' && tolerationSeconds === undefined,
-  );
-  return alike ? [...tolerations] : [...tolerations, { operator: 'Exists', effect: 'NoExecute' }];
+  const unlimited: Toleration = { operator: 'Exists', effect: 'NoExecute' };
+  const isAlike = ({ key = '', operator, value = '', effect }: Toleration): boolean =>
+    key === '' && operator === 'Exists' && value === '' && effect === 'NoExecute';
+  if (!tolerations.some(isAlike)) return [...tolerations, unlimited];
+  return tolerations.map((toleration) => (isAlike(toleration) ? unlimited : toleration));
 }

@@ -65,7 +65,10 @@ export class UrlSource {
       const fields = { url, error: messageOf(error) };
       if (this.failures < LOUD_FAILURES) log.error(fields, 'static pods cannot be read from the URL');
       else if (this.failures === LOUD_FAILURES) {
-        log.error(fields, 'static pods still cannot be read from the URL; this is only said at debug level from now on');
+        log.error(
+          fields,
+          'static pods still cannot be read from the URL; this is only said at debug level from now on',
+        );
       } else log.debug(fields, 'static pods cannot be read from the URL');
       this.failures++;
     }

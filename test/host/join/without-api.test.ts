@@ -175,7 +175,7 @@ describe('a node whose API is away', () => {
   it('starts the last known pods after a reboot, and lets the API have its word when it is back', async () => {
     const secret = (value: string): Partial<Secret> => ({ metadata: { name: 's' }, stringData: { value } });
     await admin.create(resources.secrets, { namespace: 'default' }, secret('one'));
-    const reader = sh('test "$(cat /s/value)" = one || exit 1; ' + STAY, {
+    const reader = sh(`test "$(cat /s/value)" = one || exit 1; ${STAY}`, {
       volumeMounts: [{ name: 's', mountPath: '/s' }],
       env: [{ name: 'FROM', valueFrom: { secretKeyRef: { name: 's', key: 'value' } } }],
     });
@@ -187,17 +187,27 @@ describe('a node whose API is away', () => {
     const uid = stays.metadata.uid ?? '';
     const file = `${rootDir}/checkpoint/pods`;
     const written = statSync(file).mtimeMs;
-    await waitFor('the checkpoint to have them', () => statSync(file).mtimeMs > written && Date.now() - statSync(file).mtimeMs > 3000, {
-      timeoutMs: 40_000,
-    });
+    await waitFor(
+      'the checkpoint to have them',
+      () => statSync(file).mtimeMs > written && Date.now() - statSync(file).mtimeMs > 3000,
+      {
+        timeoutMs: 40_000,
+      },
+    );
     expect(readFileSync(file, 'latin1')).not.toContain(uid);
 
     await run.stop(deckhand, 0);
     const tasks = await containerd.ctr('tasks', 'list', '--quiet');
-    for (const task of tasks.trim().split('\n')) await containerd.ctr('tasks', 'kill', '--signal', 'SIGKILL', task).catch(() => '');
+    for (const task of tasks.trim().split('\n'))
+      await containerd.ctr('tasks', 'kill', '--signal', 'SIGKILL', task).catch(() => '');
     await waitFor('nothing to run', async () => (await running()).size === 0);
     await admin.delete(resources.pods, { namespace: 'default', name: 'goes' }, { gracePeriodSeconds: 0 });
-    await admin.patch(resources.secrets, { namespace: 'default', name: 's' }, { stringData: { value: 'two' } }, 'merge');
+    await admin.patch(
+      resources.secrets,
+      { namespace: 'default', name: 's' },
+      { stringData: { value: 'two' } },
+      'merge',
+    );
     away();
 
     start();

@@ -1,8 +1,8 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Event } from '../../../src/model/objects.ts';
 import type { Node } from '../../../src/model/node.ts';
+import type { Event } from '../../../src/model/objects.ts';
 import type { Pod } from '../../../src/model/pod.ts';
 import { resources } from '../../../src/model/resource.ts';
 import { type HarnessNode, startNode } from '../../harness/harness-node.ts';
@@ -49,12 +49,17 @@ describe('static pods on a node', () => {
 
   beforeAll(async () => {
     node = await startNode(NAME, {
-      deckhand: { args: ['--pod-manifest-path', `/var/lib/${NAME}/manifests`, '--file-check-frequency', `${FILE_CHECK_S}s`] },
+      deckhand: {
+        args: ['--pod-manifest-path', `/var/lib/${NAME}/manifests`, '--file-check-frequency', `${FILE_CHECK_S}s`],
+      },
       beforeDeckhand: (run) => {
         folder = join(run.paths.libDir, 'manifests');
         mkdirSync(folder, { recursive: true });
         writeFileSync(join(folder, 'first.json'), JSON.stringify(podOf('first', web())));
-        writeFileSync(join(folder, 'broken.yaml'), 'apiVersion: v1\nkind: Pod\nmetadata:\n  name: broken\nspec:\n  containers: 7\n');
+        writeFileSync(
+          join(folder, 'broken.yaml'),
+          'apiVersion: v1\nkind: Pod\nmetadata:\n  name: broken\nspec:\n  containers: 7\n',
+        );
         writeFileSync(join(folder, '.hidden.json'), JSON.stringify(podOf('hidden', web())));
       },
     });
@@ -107,13 +112,20 @@ describe('static pods on a node', () => {
     expect(containerId(after, 'web')).toBe(id);
     expect(after.status?.startTime).toBe(before.status?.startTime);
     await pods.delete('first-node-1', 0);
-    await pods.until('first-node-1', 'be made anew', (pod) =>
-      pod.metadata.uid !== after.metadata.uid && isReady(pod) && containerId(pod, 'web') === id,
+    await pods.until(
+      'first-node-1',
+      'be made anew',
+      (pod) => pod.metadata.uid !== after.metadata.uid && isReady(pod) && containerId(pod, 'web') === id,
     );
   });
 
   it('ends the old version before it starts the new one', async () => {
-    write('turns.json', podOf('turns', sh("trap 'sleep 2; exit 0' TERM; while :; do sleep 1000 & wait $!; done"), { terminationGracePeriodSeconds: 10 }));
+    write(
+      'turns.json',
+      podOf('turns', sh("trap 'sleep 2; exit 0' TERM; while :; do sleep 1000 & wait $!; done"), {
+        terminationGracePeriodSeconds: 10,
+      }),
+    );
     const old = await ready('turns-node-1');
     const oldUid = old.metadata.annotations?.[HASH] ?? '';
     write('turns.json', podOf('turns', sh(STAY), { terminationGracePeriodSeconds: 10 }));
@@ -133,7 +145,9 @@ describe('static pods on a node', () => {
   });
 
   it('comes back under the same UID when its file does, even while it is being ended', async () => {
-    const pod = podOf('again', sh("trap 'sleep 1; exit 0' TERM; while :; do sleep 1000 & wait $!; done"), { terminationGracePeriodSeconds: 10 });
+    const pod = podOf('again', sh("trap 'sleep 1; exit 0' TERM; while :; do sleep 1000 & wait $!; done"), {
+      terminationGracePeriodSeconds: 10,
+    });
     write('again.json', pod);
     const before = await ready('again-node-1');
     remove('again.json');
@@ -163,7 +177,9 @@ describe('static pods on a node', () => {
     write('stays.json', podOf('stays', web()));
     write('changes.json', podOf('changes', sh(STAY)));
     write('goes.json', podOf('goes', sh(STAY)));
-    const [stays, changes, goes] = await Promise.all(['stays', 'changes', 'goes'].map((name) => ready(`${name}-node-1`)));
+    const [stays, changes, goes] = await Promise.all(
+      ['stays', 'changes', 'goes'].map((name) => ready(`${name}-node-1`)),
+    );
     await node.deckhand.kill();
     write('changes.json', podOf('changes', sh(`${STAY} # two`)));
     remove('goes.json');
@@ -179,8 +195,10 @@ describe('static pods on a node', () => {
     const after = await pods.get('stays-node-1');
     expect(after.metadata.uid).toBe(stays?.metadata.uid);
     expect(containerId(after, 'web')).toBe(containerId(stays ?? after, 'web'));
-    await pods.until('changes-node-1', 'be the new version', (pod) =>
-      isReady(pod) && pod.metadata.annotations?.[HASH] !== changes?.metadata.annotations?.[HASH],
+    await pods.until(
+      'changes-node-1',
+      'be the new version',
+      (pod) => isReady(pod) && pod.metadata.annotations?.[HASH] !== changes?.metadata.annotations?.[HASH],
     );
     await waitFor('the pod to go', async () => (await pods.find('goes-node-1')) === undefined);
     expect(await running(goes?.metadata.annotations?.[HASH] ?? '')).toEqual([]);

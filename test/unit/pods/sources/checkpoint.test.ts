@@ -36,7 +36,10 @@ function warnings(): { log: Logger; lines: string[] } {
   return { log, lines };
 }
 
-function fileOf(files: FakeFiles, more: { nodeName?: string; credentialPath?: string; log?: Logger } = {}): CheckpointFile {
+function fileOf(
+  files: FakeFiles,
+  more: { nodeName?: string; credentialPath?: string; log?: Logger } = {},
+): CheckpointFile {
   const { nodeName = 'node-1', credentialPath, log = silent } = more;
   return new CheckpointFile({ path: PATH, keyPath: KEY, credentialPath, nodeName }, { files, log });
 }
@@ -108,7 +111,10 @@ interface World {
   readonly throughTokens: TokenSource;
 }
 
-function world(files: FakeFiles, options: { pods?: readonly Pod[]; synced?: boolean; clock?: ManualClock } = {}): World {
+function world(
+  files: FakeFiles,
+  options: { pods?: readonly Pod[]; synced?: boolean; clock?: ManualClock } = {},
+): World {
   const { clock = new ManualClock(), synced = true } = options;
   const pods = new FakeView<Pod>(options.pods ?? [], synced);
   const services = new FakeView<Service>(
@@ -147,11 +153,15 @@ describe('the checkpoint file', () => {
   });
 
   it.each<[string, (files: FakeFiles) => Promise<unknown>, RegExp]>([
-    ['a changed byte', async (files) => {
-      const bytes = await files.read(PATH);
-      bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
-      await files.write(PATH, bytes, 0o600);
-    }, /was changed, or is of another key/],
+    [
+      'a changed byte',
+      async (files) => {
+        const bytes = await files.read(PATH);
+        bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+        await files.write(PATH, bytes, 0o600);
+      },
+      /was changed, or is of another key/,
+    ],
     ['a cut end', async (files) => files.write(PATH, (await files.read(PATH)).subarray(0, 40), 0o600), /was changed/],
     ['another file', async (files) => files.write(PATH, 'hello', 0o600), /not a sealed file/],
     ['another key', async (files) => files.write(KEY, Buffer.alloc(32, 1), 0o600), /of another key/],
@@ -224,14 +234,16 @@ describe('keeping and restoring', () => {
     expect(kept?.tokens.map((one) => one.token)).toEqual([token]);
   });
 
-  it('gives back objects, tokens and Services while the API is away, and the API\'s own from its return on', async () => {
+  it("gives back objects, tokens and Services while the API is away, and the API's own from its return on", async () => {
     const { files, clock, token } = await written();
     const second = world(files, { synced: false, clock });
     second.objects.away = true;
     second.tokens.away = true;
     const restored = await second.keeper.restore();
     expect(restored.map(({ metadata }) => metadata.name)).toEqual(['a']);
-    expect(await second.throughObjects.get(resources.secrets, 'web', 'secret')).toMatchObject({ data: { value: 'one' } });
+    expect(await second.throughObjects.get(resources.secrets, 'web', 'secret')).toMatchObject({
+      data: { value: 'one' },
+    });
     expect((await second.throughTokens.token(tokenRequest)).token).toBe(token);
     const services = second.keeper.services(second.services);
     expect(services.synced).toBe(true);
@@ -246,7 +258,9 @@ describe('keeping and restoring', () => {
     second.pods.put(pod('a'));
     second.pods.markSynced();
     await clock.advance(15_000);
-    expect(await second.throughObjects.get(resources.secrets, 'web', 'secret')).toMatchObject({ data: { value: 'two' } });
+    expect(await second.throughObjects.get(resources.secrets, 'web', 'secret')).toMatchObject({
+      data: { value: 'two' },
+    });
     expect((await second.throughTokens.token(tokenRequest)).token).not.toBe(token);
     // What the pods had from the checkpoint is in the next one, as the API has it by now.
     expect((await fileOf(files).load())?.objects).toMatchObject([{ data: { value: 'two' } }]);
