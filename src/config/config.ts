@@ -151,7 +151,7 @@ export interface Config {
     readonly maxImages: number;
   };
   readonly services: {
-    readonly mode: 'iptables';
+    readonly mode: 'iptables' | 'nftables';
     readonly clusterCIDR: readonly string[];
     readonly detectLocal:
       | { readonly mode: 'ClusterCIDR' | 'NodeCIDR' }

@@ -248,7 +248,7 @@ const GROUPS: readonly FlagGroup[] = [
   {
     title: 'Services',
     flags: [
-      proxy('proxy-mode', 'mode', 'text', 'iptables', 'how rules are written (iptables)'),
+      proxy('proxy-mode', 'mode', 'text', 'MODE', 'how rules are written: iptables (default) or nftables'),
       proxy(
         'cluster-cidr',
         'clusterCIDR',

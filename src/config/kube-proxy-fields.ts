@@ -100,7 +100,7 @@ export const kubeProxyFields = {
   }),
   logging,
   metricsBindAddress: ipPort(),
-  mode: or(oneOf('iptables'), 'iptables'),
+  mode: or(oneOf('iptables', 'nftables'), 'iptables'),
   nftables: section({
     masqueradeBit: bit(),
     masqueradeAll: no(),

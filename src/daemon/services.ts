@@ -1,15 +1,17 @@
 import type { Config } from '../config/config.ts';
 import { RealConntrack } from '../host/conntrack/real.ts';
-import type { IptablesPort } from '../host/iptables/port.ts';
 import { openIptables } from '../host/iptables/real.ts';
 import { RealNet } from '../host/net/real.ts';
+import { openNftables } from '../host/nftables/real.ts';
 import { CodedError } from '../kit/errors.ts';
+import type { Logger } from '../kit/log.ts';
 import type { IPFamily } from '../model/service.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
 import { IptablesBackend } from '../services/act/iptables-backend.ts';
 import { applyKernelSettings } from '../services/act/kernel-settings.ts';
+import { NftablesBackend } from '../services/act/nftables-backend.ts';
 import { ServiceLoop } from '../services/loop.ts';
-import type { LocalDetector, ProxyFacts } from '../services/port.ts';
+import type { LocalDetector, ProxyBackend, ProxyFacts } from '../services/port.ts';
 import { ProxyMetrics } from '../services/proxy-metrics.ts';
 import type { Caches } from './caches.ts';
 import type { Foundation } from './foundation.ts';
@@ -29,15 +31,8 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   const { config, clock, log, metrics, closers } = foundation;
   const logger = log.child({ part: 'services' });
   const net = new RealNet();
-  const tables: IptablesPort[] = [];
-  for (const family of ['IPv4', 'IPv6'] as const) {
-    const table = await openIptables({ family });
-    if (table !== undefined) tables.push(table);
-  }
-  if (tables.length === 0) {
-    throw new CodedError('Unavailable', 'no iptables here: install the package iptables, and run as root');
-  }
-  const families = tables.map(({ family }) => family);
+  const backends = await openBackends(config.services.mode, logger);
+  const families = backends.map(({ family }) => family);
   const { localhostNodePorts, conntrack } = config.services;
   const settings = await applyKernelSettings(
     {
@@ -65,7 +60,7 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
       services: deps.caches.services,
       slices: deps.caches.slices,
       localEndpoints: deps.localReadiness,
-      backends: tables.map((iptables) => new IptablesBackend({ iptables, log: logger })),
+      backends,
       net,
       conntrack: new RealConntrack(),
     },
@@ -73,6 +68,29 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   closers.add('Service rules', () => loop.close());
   void loop.start().catch((error: unknown) => logger.debug({ error: String(error) }, 'the Service loop never started'));
   return loop;
+}
+
+/** One backend for each address family that this kernel has. */
+async function openBackends(mode: Config['services']['mode'], log: Logger): Promise<ProxyBackend[]> {
+  const backends: ProxyBackend[] = [];
+  for (const family of ['IPv4', 'IPv6'] as const) {
+    const backend = mode === 'nftables' ? await nftablesBackend(family, log) : await iptablesBackend(family, log);
+    if (backend !== undefined) backends.push(backend);
+  }
+  if (backends.length === 0) {
+    throw new CodedError('Unavailable', `no ${mode} here: install the package ${mode}, and run as root`, { mode });
+  }
+  return backends;
+}
+
+async function iptablesBackend(family: IPFamily, log: Logger): Promise<ProxyBackend | undefined> {
+  const iptables = await openIptables({ family });
+  return iptables === undefined ? undefined : new IptablesBackend({ iptables, log });
+}
+
+async function nftablesBackend(family: IPFamily, log: Logger): Promise<ProxyBackend | undefined> {
+  const nftables = await openNftables({ family });
+  return nftables === undefined ? undefined : new NftablesBackend({ nftables, log });
 }
 
 export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 'podCIDRs' | 'zone'>): ProxyFacts {

@@ -358,7 +358,6 @@ export class PodLoop {
       recursiveReadOnly: recursiveReadOnly(state.pod),
     });
     this.tellReadiness(state, status);
-    const { containers } = input.runtime;
     const settled = this.settledAt(state, input, plan);
     if (settled > input.now) {
       this.queue.request(state.identity.uid, settled - input.now);

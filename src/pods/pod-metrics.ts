@@ -37,9 +37,11 @@ export class PodMetrics {
       'From when the pod was first seen on this node to when it was first Ready or ended.',
       START_BUCKETS,
     );
-    this.refusedPods = metrics.counter('kubelet_admission_rejections_total', 'Pods that this node refused, by reason.', [
-      'reason',
-    ]);
+    this.refusedPods = metrics.counter(
+      'kubelet_admission_rejections_total',
+      'Pods that this node refused, by reason.',
+      ['reason'],
+    );
     this.preemptions = metrics.counter(
       'kubelet_preemptions',
       'Pods killed to make room for critical ones, by the resource that was short.',

@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { CodedError, messageOf } from '../../kit/errors.ts';
+import { CodedError } from '../../kit/errors.ts';
 import type { IPFamily } from '../../model/service.ts';
+import { type Outcome, runRuleCommand } from '../rule-command.ts';
 import type { IptablesPort } from './port.ts';
 
 export interface IptablesOptions {
@@ -12,12 +12,6 @@ export interface IptablesOptions {
   readonly prefix?: readonly string[];
   /** Seconds to wait for the xtables lock (legacy flavour). Default 5, as kube-proxy. */
   readonly lockSeconds?: number;
-}
-
-interface Outcome {
-  readonly exitCode: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
 }
 
 /** Chains that tell which flavour the agents of this node use. */
@@ -130,27 +124,5 @@ function refused(argv: readonly string[], outcome: Outcome): CodedError {
 }
 
 function run(argv: readonly string[], input: string | undefined, signal?: AbortSignal): Promise<Outcome> {
-  const [file = '', ...args] = argv;
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => {
-      const code = (error as NodeJS.ErrnoException).code;
-      const missing = code === 'ENOENT';
-      const text = missing ? 'the command is not installed (package iptables)' : messageOf(error);
-      reject(new CodedError(missing ? 'CommandFailed' : 'Unavailable', `start ${file}: ${text}`, { command: file }));
-    };
-    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], ...(signal === undefined ? {} : { signal }) });
-    child.stdout.setEncoding('utf8');
-    child.stderr.setEncoding('utf8');
-    const stdout: string[] = [];
-    const stderr: string[] = [];
-    child.stdout.on('data', (chunk: string) => stdout.push(chunk));
-    child.stderr.on('data', (chunk: string) => stderr.push(chunk));
-    child.once('error', fail);
-    child.once('close', (exitCode) => {
-      resolve({ exitCode, stdout: stdout.join(''), stderr: stderr.join('') });
-    });
-    // The command may end before it has read everything (a wrong line): its exit status says why.
-    child.stdin.on('error', () => {});
-    child.stdin.end(input ?? '');
-  });
+  return runRuleCommand(argv, { input, installed: 'iptables', ...(signal === undefined ? {} : { signal }) });
 }

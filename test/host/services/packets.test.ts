@@ -1,38 +1,92 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RealConntrack } from '../../../src/host/conntrack/real.ts';
-import type { IptablesPort } from '../../../src/host/iptables/port.ts';
 import { openIptables } from '../../../src/host/iptables/real.ts';
 import { FakeNet } from '../../../src/host/net/fake.ts';
+import { openNftables } from '../../../src/host/nftables/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
 import type { EndpointSlice, Service } from '../../../src/model/service.ts';
 import { IptablesBackend } from '../../../src/services/act/iptables-backend.ts';
+import { NftablesBackend } from '../../../src/services/act/nftables-backend.ts';
 import { ServiceLoop } from '../../../src/services/loop.ts';
+import type { ProxyBackend } from '../../../src/services/port.ts';
 import { ProxyMetrics } from '../../../src/services/proxy-metrics.ts';
+import { runCommand } from '../../harness/run-command.ts';
 import { FakeView } from '../../unit/services/support/fake-view.ts';
 import { facts, here, service, slice } from '../../unit/services/support/objects.ts';
 import { type Agent, lab, PacketLab, type Reply } from './packet-lab.ts';
 
 const isRoot = process.getuid?.() === 0;
 
-/** Counts transactions on their way to the kernel. */
-function counted(port: IptablesPort): IptablesPort & { restores: number } {
-  const restore = port.restore.bind(port);
-  const watched = Object.assign(port, { restores: 0 });
-  watched.restore = async (text, signal) => {
-    watched.restores++;
-    await restore(text, signal);
-  };
-  return watched;
+/** Rules of one kind in the kernel of a namespace. */
+interface Rules {
+  backend(): ProxyBackend;
+  /** Transactions so far. */
+  readonly writes: () => number;
+  /** Commands that throw our rules away. */
+  readonly flushes: readonly (readonly string[])[];
+  /** Commands that make a rule of somebody else's, and what of it is to be seen afterwards. */
+  readonly foreign: { readonly commands: readonly (readonly string[])[]; readonly trace: string };
+  /** All rules there are, and what ours can be told by. */
+  dump(): Promise<string>;
+  readonly ours: string;
 }
 
-describe.skipIf(!isRoot).each(['nft', 'legacy'] as const)('real packets, %s', (flavour) => {
-  const packets = new PacketLab(`${flavour[0]}${process.pid}`);
+async function iptablesRules(flavour: 'nft' | 'legacy', prefix: readonly string[]): Promise<Rules> {
+  const port = await openIptables({ family: 'IPv4', flavour, prefix });
+  if (port === undefined) throw new Error('no iptables');
+  const restore = port.restore.bind(port);
+  let writes = 0;
+  port.restore = async (text, signal) => {
+    writes++;
+    await restore(text, signal);
+  };
+  const command = `iptables-${flavour}`;
+  return {
+    backend: () => new IptablesBackend({ iptables: port, log: silent }),
+    writes: () => writes,
+    flushes: ['nat', 'filter'].map((table) => [command, '-F', '-t', table]),
+    foreign: {
+      commands: [
+        [command, '-t', 'nat', '-N', 'FOREIGN'],
+        [command, '-t', 'nat', '-A', 'OUTPUT', '-j', 'FOREIGN'],
+      ],
+      trace: '-A OUTPUT -j FOREIGN',
+    },
+    dump: () => port.save(),
+    ours: 'KUBE-',
+  };
+}
+
+async function nftablesRules(prefix: readonly string[]): Promise<Rules> {
+  const port = await openNftables({ family: 'IPv4', prefix });
+  if (port === undefined) throw new Error('no nftables');
+  const apply = port.apply.bind(port);
+  let writes = 0;
+  port.apply = async (text, signal) => {
+    writes++;
+    await apply(text, signal);
+  };
+  return {
+    backend: () => new NftablesBackend({ nftables: port, log: silent }),
+    writes: () => writes,
+    flushes: [
+      ['nft', 'flush', 'ruleset'],
+      ['nft', 'flush', 'table', 'ip', 'deckhand'],
+    ],
+    foreign: { commands: [['nft', 'add', 'table', 'ip', 'foreign']], trace: 'table ip foreign' },
+    dump: () => runCommand([...prefix, 'nft', 'list', 'ruleset']),
+    ours: 'deckhand',
+  };
+}
+
+describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real packets, %s', (kind) => {
+  const packets = new PacketLab(`${kind.slice(0, 4)}${process.pid}`);
   const services = new FakeView<Service>();
   const slices = new FakeView<EndpointSlice>();
   const clock = new SystemClock();
-  let port: IptablesPort & { restores: number };
+  let rules: Rules;
   let loop: ServiceLoop;
   let client: Agent;
   let node: Agent;
@@ -55,7 +109,7 @@ describe.skipIf(!isRoot).each(['nft', 'legacy'] as const)('real packets, %s', (f
         metrics: new ProxyMetrics(new Metrics()),
         services,
         slices,
-        backends: [new IptablesBackend({ iptables: port, log: silent })],
+        backends: [rules.backend()],
         net: new FakeNet({}, [lab.nodeIP, '127.0.0.1']),
         conntrack: new RealConntrack({ prefix: packets.prefix }),
       },
@@ -91,9 +145,7 @@ describe.skipIf(!isRoot).each(['nft', 'legacy'] as const)('real packets, %s', (f
 
   beforeAll(async () => {
     await packets.open();
-    const opened = await openIptables({ family: 'IPv4', flavour, prefix: packets.prefix });
-    if (opened === undefined) throw new Error('no iptables');
-    port = counted(opened);
+    rules = await (kind === 'nftables' ? nftablesRules(packets.prefix) : iptablesRules(kind, packets.prefix));
     ({ client = never(), node = never(), pods } = packets.agents);
     const all = lab.pods.map((address) => here(address));
     const udp = [{ name: 'dns', protocol: 'UDP' as const, port: lab.udpPort }];
@@ -258,24 +310,20 @@ describe.skipIf(!isRoot).each(['nft', 'legacy'] as const)('real packets, %s', (f
     })();
     await loop.close();
     await clock.sleep(50);
-    const before = port.restores;
+    const before = rules.writes();
     loop = newLoop();
     await loop.start();
     await settled();
     await clock.sleep(50);
-    expect(port.restores).toBe(before);
+    expect(rules.writes()).toBe(before);
     asking = false;
     await traffic;
     expect(asked).toBeGreaterThan(10);
     expect(failures).toEqual([]);
   });
 
-  it.each([
-    ['-F', '-t', 'nat'],
-    ['-F', '-t', 'filter'],
-  ])('is back after iptables %s %s %s', async (...args) => {
-    const command = `iptables-${flavour}`;
-    await packets.onNode(command, ...args);
+  it.each([0, 1])('is back after a flush (%i)', async (index) => {
+    await packets.onNode(...(rules.flushes[index] ?? []));
     const deadline = performance.now() + 3_000;
     const whole = async (): Promise<boolean> =>
       (await client.ask('tcp', '172.30.0.1', 80)).from !== undefined &&
@@ -287,13 +335,11 @@ describe.skipIf(!isRoot).each(['nft', 'legacy'] as const)('real packets, %s', (f
   });
 
   it('cleanup leaves nothing of ours and everything of others', async () => {
-    const command = `iptables-${flavour}`;
-    await packets.onNode(command, '-t', 'nat', '-N', 'FOREIGN');
-    await packets.onNode(command, '-t', 'nat', '-A', 'OUTPUT', '-j', 'FOREIGN');
+    for (const command of rules.foreign.commands) await packets.onNode(...command);
     await loop.cleanup();
-    const saved = await port.save();
-    expect(saved).not.toContain('KUBE-');
-    expect(saved).toContain('-A OUTPUT -j FOREIGN');
+    const left = await rules.dump();
+    expect(left).not.toContain(rules.ours);
+    expect(left).toContain(rules.foreign.trace);
     expect((await client.ask('tcp', '172.30.0.1', 80)).from).toBeUndefined();
   });
 });

@@ -188,7 +188,7 @@ embeddedAPI: { port: 7000, serviceCIDR: 10.97.0.0/20 }
       'cgroupDriver: cgroups\n',
       /cgroupDriver is "cgroups"; expected "cgroupfs" or "systemd"/,
     ],
-    ['a mode to come', proxy, 'mode: nftables\n', /mode is "nftables"; expected "iptables"/],
+    ['a mode to come', proxy, 'mode: ipvs\n', /mode is "ipvs"; expected "iptables"/],
     ['two CIDRs of one family', proxy, 'clusterCIDR: 10.0.0.0/8,11.0.0.0/8\n', /clusterCIDR .*one per IP family/],
     [
       'an interface that is missing',

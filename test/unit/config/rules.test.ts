@@ -209,7 +209,7 @@ describe('KubeProxyConfiguration', () => {
       'iptables: { syncPeriod: 1s, minSyncPeriod: 2s }\n',
       'iptables.minSyncPeriod is 2s; expected no more than iptables.syncPeriod, which is 1s',
     ],
-    ['mode: userspace\n', 'mode is "userspace"; expected "iptables"'],
+    ['mode: userspace\n', 'mode is "userspace"; expected "iptables" or "nftables"'],
     ['configSyncPeriod: -1s\n', 'configSyncPeriod is "-1s"; expected a duration'],
     ['bindAddress: nowhere\n', 'bindAddress is "nowhere"; expected an IP address'],
     [

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { canonicalQuantity } from '../../../src/model/canonical-quantity.ts';
 import {
   formatBytes,
   formatMilli,
@@ -9,7 +10,6 @@ import {
   parseQuantity,
   wholeValueOf,
 } from '../../../src/model/quantity.ts';
-import { canonicalQuantity } from '../../../src/model/canonical-quantity.ts';
 
 const number = fc.oneof(
   fc.integer({ min: -100_000, max: 100_000 }).map(String),

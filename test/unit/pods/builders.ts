@@ -92,9 +92,7 @@ export function facts(more: Partial<PodFacts> = {}): PodFacts {
 
 /** Facts that know the images of these containers to be on the node. */
 export function withImages(...names: string[]): PodFacts['containers'] {
-  return new Map(
-    names.map((name) => [name, { crash: undefined, imageRef: `sha256:${name}`, starting: undefined }]),
-  );
+  return new Map(names.map((name) => [name, { crash: undefined, imageRef: `sha256:${name}`, starting: undefined }]));
 }
 
 export function input(more: Partial<PlanInput> = {}): PlanInput {

@@ -1,0 +1,81 @@
+import { CodedError } from '../../kit/errors.ts';
+import type { IPFamily } from '../../model/service.ts';
+import { type Outcome, runRuleCommand } from '../rule-command.ts';
+import { type NftablesPort, nftFamily } from './port.ts';
+
+export interface NftablesOptions {
+  readonly family: IPFamily;
+  /** Put before each command; tests enter their namespace with it. */
+  readonly prefix?: readonly string[];
+}
+
+/** The family's tables, or undefined when this machine has no nft or the kernel no nf_tables for it. */
+export async function openNftables(options: NftablesOptions): Promise<NftablesPort | undefined> {
+  const port = new RealNftables(options);
+  try {
+    await port.table('deckhand-probe');
+    return port;
+  } catch (error) {
+    if (error instanceof CodedError && error.code === 'CommandFailed') return undefined;
+    throw error;
+  }
+}
+
+/** One `nft` process for each call. */
+class RealNftables implements NftablesPort {
+  readonly family: IPFamily;
+  private readonly prefix: readonly string[];
+
+  constructor(options: NftablesOptions) {
+    this.family = options.family;
+    this.prefix = options.prefix ?? [];
+  }
+
+  async apply(text: string, signal?: AbortSignal): Promise<void> {
+    await this.checked(['-f', '-'], text, signal);
+  }
+
+  async table(name: string): Promise<string | undefined> {
+    return this.listed(['-n', 'list', 'table', nftFamily(this.family), name]);
+  }
+
+  async chain(table: string, name: string): Promise<string | undefined> {
+    return this.listed(['-n', 'list', 'chain', nftFamily(this.family), table, name]);
+  }
+
+  async close(): Promise<void> {}
+
+  private async listed(args: readonly string[]): Promise<string | undefined> {
+    const outcome = await run([...this.prefix, 'nft', ...args], undefined);
+    if (outcome.exitCode === 0) return outcome.stdout;
+    if (outcome.exitCode === 1 && /No such file or directory/.test(outcome.stderr)) return undefined;
+    throw refused(args, outcome);
+  }
+
+  private async checked(args: readonly string[], input?: string, signal?: AbortSignal): Promise<Outcome> {
+    const outcome = await run([...this.prefix, 'nft', ...args], input, signal);
+    if (outcome.exitCode !== 0) throw refused(args, outcome);
+    return outcome;
+  }
+}
+
+function refused(args: readonly string[], outcome: Outcome): CodedError {
+  const stderr = outcome.stderr.trim();
+  const line = /^[^:\n]*:(\d+):\d+/m.exec(stderr)?.[1];
+  const metadata = {
+    command: `nft ${args.join(' ')}`,
+    exitCode: outcome.exitCode ?? undefined,
+    ...(line === undefined ? {} : { line: Number(line) }),
+    stderr: stderr.slice(0, 2000),
+  };
+  const mayPass = outcome.exitCode === null || /Resource temporarily|try again|Interrupted system call/i.test(stderr);
+  return new CodedError(
+    mayPass ? 'Unavailable' : 'CommandFailed',
+    `nft failed with exit status ${outcome.exitCode ?? 'unknown (killed)'}: ${stderr.slice(0, 500)}`,
+    metadata,
+  );
+}
+
+function run(argv: readonly string[], input: string | undefined, signal?: AbortSignal): Promise<Outcome> {
+  return runRuleCommand(argv, { input, installed: 'nftables', ...(signal === undefined ? {} : { signal }) });
+}

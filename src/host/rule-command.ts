@@ -1,0 +1,40 @@
+import { spawn } from 'node:child_process';
+import { CodedError, messageOf } from '../kit/errors.ts';
+
+/** How a command ended, and what it said. */
+export interface Outcome {
+  /** null: a signal ended it. */
+  readonly exitCode: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * Runs a command that reads or writes packet rules, and answers however it ends. Throws CodedError: CommandFailed when
+ * the command is not installed (`installed` is the Debian package that has it), Unavailable when it cannot be started.
+ */
+export function runRuleCommand(
+  argv: readonly string[],
+  options: { readonly input?: string | undefined; readonly installed: string; readonly signal?: AbortSignal },
+): Promise<Outcome> {
+  const [file = '', ...args] = argv;
+  const { input, installed, signal } = options;
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], ...(signal === undefined ? {} : { signal }) });
+    child.stdout.setEncoding('utf8');
+    child.stderr.setEncoding('utf8');
+    const stdout: string[] = [];
+    const stderr: string[] = [];
+    child.stdout.on('data', (chunk: string) => stdout.push(chunk));
+    child.stderr.on('data', (chunk: string) => stderr.push(chunk));
+    child.once('error', (error) => {
+      const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+      const text = missing ? `the command is not installed (package ${installed})` : messageOf(error);
+      reject(new CodedError(missing ? 'CommandFailed' : 'Unavailable', `start ${file}: ${text}`, { command: file }));
+    });
+    child.once('close', (exitCode) => resolve({ exitCode, stdout: stdout.join(''), stderr: stderr.join('') }));
+    // The command may end before it has read everything (a wrong line): its exit status says why.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input ?? '');
+  });
+}
