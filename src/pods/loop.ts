@@ -552,7 +552,15 @@ export class PodLoop {
 /** How long after a container's end (milliseconds) what the runtime says of it may still change. */
 function doubtMs(state: PodState, record: ContainerRecord): number {
   if (record.provisional) return EXIT_DETAILS_MS;
-  return mayHaveRunOutOfMemory(record) && !state.kills.has(record.id) ? OUT_OF_MEMORY_MS : 0;
+  if (!mayHaveRunOutOfMemory(record) || state.kills.has(record.id)) return 0;
+  return hasMemoryLimit(state.pod, record.name) ? OUT_OF_MEMORY_MS : 0;
+}
+
+/** Without a limit of its own or of its pod, a container runs out of memory only when the whole machine does. */
+function hasMemoryLimit({ spec }: Pod, name: string): boolean {
+  const all = [...spec.containers, ...(spec.initContainers ?? []), ...(spec.ephemeralContainers ?? [])];
+  const container = all.find((one) => one.name === name);
+  return (container?.resources?.limits?.['memory'] ?? spec.resources?.limits?.['memory']) !== undefined;
 }
 
 function stackOf(error: unknown): string | undefined {

@@ -55,6 +55,18 @@ describe('the life of a pod', () => {
     expect(world.containerStatus('p')?.state?.terminated?.reason).toBe('Completed');
   });
 
+  it('tells of a SIGKILL at once, and with a memory limit when the runtime has had time to say that it was for that', async () => {
+    const exitOf = (name: string): unknown => world.containerStatus(name)?.state?.terminated?.exitCode;
+    world.apply('p', { restartPolicy: 'Never' });
+    world.apply('q', { restartPolicy: 'Never', containers: [app({ resources: { limits: { memory: '64Mi' } } })] });
+    await world.pass(50);
+    for (const name of ['p', 'q']) world.cri.exit(world.cri.container(name, 'app')?.id ?? '', 137);
+    await world.pass(100);
+    expect([exitOf('p'), exitOf('q')]).toEqual([137, undefined]);
+    await world.pass(1000);
+    expect(exitOf('q')).toBe(137);
+  });
+
   it('sees an exit by lists where the runtime has no events', async () => {
     await world.stop();
     world = new PodWorld({ events: false });
