@@ -15,6 +15,8 @@ export interface WatchCacheOptions<Raw extends KubeObject, T> extends Selection 
   readonly project: (raw: Raw) => T | undefined;
   /** Objects a page. Default 500. */
   readonly pageSize?: number;
+  /** One watch of a hundred like it: that the server is away, the watches of whole kinds say. */
+  readonly isOneOfMany?: boolean;
 }
 
 export interface WatchCacheDeps {
@@ -289,10 +291,20 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
     // The first failure in a row is everyday life (a server restarts, a version expires), but a lack of rights does not
     // pass by itself. Each kind is told once until it is over.
     const lacksRights = failure.code === 'Unauthorized' || failure.code === 'Forbidden';
-    const tell = (next.failures > 1 || lacksRights) && this.told !== failure.code;
+    const saidByOthers = this.options.isOneOfMany === true && isUnreachable(failure);
+    const tell = (next.failures > 1 || lacksRights) && this.told !== failure.code && !saidByOthers;
     if (tell) this.told = failure.code;
+    const { namespace, fieldSelector } = this.options;
     this.deps.logger[tell ? 'warn' : 'debug'](
-      { ...this.labels, code: failure.code, failures: next.failures, state: next.at, error: failure.message },
+      {
+        ...this.labels,
+        namespace,
+        fieldSelector,
+        code: failure.code,
+        failures: next.failures,
+        state: next.at,
+        error: failure.message,
+      },
       lacksRights
         ? 'list or watch was refused, is retried and is not told of again until it works'
         : 'list or watch failed, is retried and is not told of again until it works',

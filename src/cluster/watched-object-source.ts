@@ -148,7 +148,7 @@ export class WatchedObjectSource implements ObjectSource {
     const { api, clock, logger, metrics, random } = this.deps;
     const { type, namespace, name, owners } = entry;
     const cache = new WatchCache<KubeObject, KubeObject>(
-      { type, namespace, fieldSelector: `metadata.name=${name}`, project: withoutManagedFields },
+      { type, namespace, fieldSelector: `metadata.name=${name}`, project: withoutManagedFields, isOneOfMany: true },
       { api, clock, logger, metrics, ...(random === undefined ? {} : { random }) },
     );
     const stop = new AbortController();

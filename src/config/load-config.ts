@@ -175,7 +175,12 @@ function warnOfHalfHonoured(
 ): void {
   for (const [signal, threshold] of Object.entries(given.evictionHard ?? {})) {
     if (EVICTION_HONOURED.has(signal) || EVICTION_DEFAULTS[signal] === threshold) continue;
-    place('warning', 'KubeletConfiguration', ['evictionHard', signal], 'is known, but not yet honoured');
+    place(
+      'warning',
+      'KubeletConfiguration',
+      ['evictionHard', signal],
+      'is known: it makes a condition of the node, but no pod is evicted yet',
+    );
   }
   const otherwise = completeKubeProxy({ bindAddress: proxy.bindAddress });
   for (const field of ['healthzBindAddress', 'metricsBindAddress'] as const) {
