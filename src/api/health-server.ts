@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Clock } from '../kit/clock.ts';
-import { CodedError, messageOf } from '../kit/errors.ts';
+import { messageOf } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
 import type { Metrics } from '../kit/metrics.ts';
 import { checksText, type HealthCheck, runChecks } from './health-checks.ts';
+import { listen } from './listen.ts';
 
 export interface HealthServerOptions {
   readonly address: string;
@@ -63,26 +64,8 @@ export class HealthServer {
 
   /** Throws Unavailable when the address cannot be had, and says which. */
   async start(): Promise<void> {
-    const { address, port } = this.options;
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', (error) =>
-        reject(
-          new CodedError(
-            'Unavailable',
-            `serving health on ${address}:${port}: ${messageOf(error)}; healthzPort and healthzBindAddress choose another`,
-            { address, port },
-            error,
-          ),
-        ),
-      );
-      this.server.listen(port, address, () => {
-        this.server.removeAllListeners('error');
-        this.server.on('error', (error) =>
-          this.deps.logger.warn({ error: messageOf(error) }, 'the health server met an error'),
-        );
-        resolve();
-      });
-    });
+    const words = { what: 'health', otherwise: 'healthzPort and healthzBindAddress' };
+    await listen(this.server, this.options, words, this.deps.logger);
   }
 
   async close(): Promise<void> {

@@ -4,9 +4,10 @@ import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import type { Clock } from '../kit/clock.ts';
 import type { Unsubscribe } from '../kit/emitter.ts';
-import { CodedError, messageOf } from '../kit/errors.ts';
+import { messageOf } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
 import { ClientCertificates } from './client-certificates.ts';
+import { listen } from './listen.ts';
 import type { ClientAuthorities, ServingCertificate } from './port.ts';
 import { type Router, sendText } from './router.ts';
 
@@ -77,26 +78,9 @@ export class NodeServer {
 
   /** Throws Unavailable when the address cannot be had, and says which. */
   async start(): Promise<void> {
-    const { address, port } = this.options;
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', (error) =>
-        reject(
-          new CodedError(
-            'Unavailable',
-            `serving the node's API on ${address}:${port}: ${messageOf(error)}; address and port choose another`,
-            { address, port },
-            error,
-          ),
-        ),
-      );
-      this.server.listen(port, address, () => {
-        this.server.removeAllListeners('error');
-        this.server.on('error', (error) =>
-          this.deps.log.warn({ error: messageOf(error) }, 'the server of the node API met an error'),
-        );
-        resolve();
-      });
-    });
+    const { address } = this.options;
+    const words = { what: "the node's API", otherwise: 'address and port' };
+    await listen(this.server, this.options, words, this.deps.log);
     const { serving, clientAuthorities } = this.deps;
     this.subscriptions.push(serving.subscribe(() => this.reload('certificate')));
     const followed = clientAuthorities?.subscribe(() => this.reload('client authorities'));

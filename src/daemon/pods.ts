@@ -165,6 +165,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       hostIPs,
       runtimeName: () => deps.runtimeName,
       recursiveReadOnly,
+      cgroupOf: (pod) => podCgroupLimits(pod, machine.resourceFacts),
       metrics: podMetrics,
       clock,
       log: logOf('pods'),

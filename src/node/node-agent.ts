@@ -59,6 +59,10 @@ const FAST_MS = 100;
 const FAST_FOR_MS = 120_000;
 /** Rounds of many nodes that started together drift apart (kubelet.go, JitterUntil). */
 const ROUND_JITTER = 0.04;
+/** While the API does not answer it is asked at least this often. */
+const RETRY_MS = 5000;
+/** For so long after that the watch may be behind: the node controller judges nodes by what it missed itself. */
+const DOUBTFUL_MS = 60_000;
 /** A name's addresses are asked for anew this often; kubelet asks with each status. */
 const RESOLVE_MS = 300_000;
 /** DNS that does not answer must not keep the node from its address: /etc/hosts, which names most nodes, is quicker. */
@@ -84,6 +88,8 @@ export class NodeAgent {
   private identityWritten = false;
   private reportedAt: number | undefined;
   private reportAfterMs = 0;
+  /** Until then (monotonic) the Node is read from the server each round. */
+  private doubtfulUntil = Number.NEGATIVE_INFINITY;
   private wake: (() => void) | undefined;
   private woken = false;
 
@@ -100,6 +106,7 @@ export class NodeAgent {
         logger,
         nodeUid: () => (this.deleted ? undefined : this.node?.metadata.uid),
         foreignRenewal: () => this.conflict.foreignRenewal(),
+        recovered: () => this.recovered(),
         ...(random === undefined ? {} : { random }),
       },
     );
@@ -158,7 +165,7 @@ export class NodeAgent {
   private async keepStatus(facts: MachineFacts, signal: AbortSignal): Promise<void> {
     const { clock, logger, random = Math.random } = this.deps;
     const { statusUpdateMs } = this.options;
-    const delays = new RetryDelays({ baseMs: 200, maxMs: statusUpdateMs, jitter: 0.2, random });
+    const delays = new RetryDelays({ baseMs: 200, maxMs: Math.min(statusUpdateMs, RETRY_MS), jitter: 0.5, random });
     const started = clock.monotonic();
     let failures = 0;
     while (!signal.aborted) {
@@ -167,7 +174,7 @@ export class NodeAgent {
       try {
         this.tellOfClock();
         if (!this.registered) await this.register(facts, signal);
-        if (!this.deleted) await this.sync(facts, failures > 0, signal);
+        if (!this.deleted) await this.sync(facts, failures > 0 || clock.monotonic() < this.doubtfulUntil, signal);
         delays.reset();
         failures = 0;
         const fast = !this.ready && !this.deleted && clock.monotonic() - started < FAST_FOR_MS;
@@ -260,6 +267,12 @@ export class NodeAgent {
     const heard = parseTime(conditionOf(this.node?.status?.conditions, 'Ready')?.lastHeartbeatTime);
     const age = heard === undefined ? statusReportMs : clock.now() - heard;
     this.reportAfterMs = age < 0 || age >= statusReportMs ? 0 : this.reportAfterMs;
+  }
+
+  /** The API is back: what it says of this node is set right now, not at the next round. */
+  private recovered(): void {
+    this.doubtfulUntil = this.deps.clock.monotonic() + DOUBTFUL_MS;
+    this.refresh();
   }
 
   /** The Node is gone. kubelet does not make it again while it runs, and tells so with each try; here once. */

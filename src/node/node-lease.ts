@@ -20,6 +20,8 @@ export interface NodeLeaseDeps {
   readonly nodeUid: () => string | undefined;
   /** Somebody else renewed the lease between two renewals of ours. */
   readonly foreignRenewal?: (renewTime: string) => void;
+  /** The API answers again, after some time without. */
+  readonly recovered?: () => void;
   readonly random?: () => number;
 }
 
@@ -29,6 +31,8 @@ const RENEW_FRACTION = 0.25;
 const RENEW_JITTER = 0.04;
 /** While there is neither a Lease nor a Node to own one. */
 const UNOWNED_MS = 200;
+/** The node controller waits for whoever comes first after an outage of the API: nodes are to be back before it acts. */
+const RETRY_MS = 5000;
 /** Renewals that were sent and never answered may have arrived: so many are remembered as ours. */
 const SENT_LIMIT = 16;
 
@@ -54,18 +58,22 @@ export class NodeLease {
 
   async run(signal: AbortSignal): Promise<void> {
     const { clock, logger, random = Math.random } = this.deps;
-    const delays = new RetryDelays({ baseMs: 200, maxMs: 7000, jitter: 0.2, random });
+    const delays = new RetryDelays({ baseMs: 200, maxMs: RETRY_MS, jitter: 0.5, random });
+    let failed = false;
     while (!signal.aborted) {
       let delay: number;
       try {
         const renewed = await this.renew(signal);
         if (renewed) this.renewedAt = clock.monotonic();
         delays.reset();
+        if (failed) this.deps.recovered?.();
+        failed = false;
         delay = renewed
           ? this.options.durationSeconds * 1000 * RENEW_FRACTION * (1 + RENEW_JITTER * random())
           : UNOWNED_MS;
       } catch (error) {
         if (signal.aborted) return;
+        failed = true;
         // What is known of the Lease may be what is wrong.
         this.lease = undefined;
         delay = delays.next();

@@ -61,6 +61,8 @@ export interface PodLoopDeps {
   readonly runtimeName: () => string;
   /** Whether the pod's runtime handler can make mounts read-only in depth. */
   readonly recursiveReadOnly: (pod: Pod) => boolean;
+  /** What a pod's cgroup is set to. */
+  readonly cgroupOf: (pod: Pod) => CgroupLimits;
   readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -348,7 +350,7 @@ export class PodLoop {
   private report(state: PodState, input: PlanInput, plan: Plan): void {
     if (state.intent === 'gone') return;
     this.reportBackoff(state, plan);
-    const { statuses, hostIPs, qosOf, runtimeName, recursiveReadOnly } = this.deps;
+    const { statuses, hostIPs, qosOf, runtimeName, recursiveReadOnly, cgroupOf } = this.deps;
     const status = podStatus({
       input,
       plan,
@@ -356,6 +358,7 @@ export class PodLoop {
       qosClass: qosOf(state.pod),
       runtimeName: runtimeName(),
       recursiveReadOnly: recursiveReadOnly(state.pod),
+      cgroup: cgroupOf(state.pod),
     });
     this.tellReadiness(state, status);
     const settled = this.settledAt(state, input, plan);

@@ -1,3 +1,4 @@
+import type { CgroupLimits } from '../../host/cgroup/port.ts';
 import type { ContainerStatus, Pod, PodCondition, PodPhase, PodStatus, QOSClass } from '../../model/pod.ts';
 import { rfc3339 } from '../../model/time.ts';
 import { type ContainerKind, containersOf, type KindedContainer } from '../container-kinds.ts';
@@ -7,6 +8,7 @@ import { isAlive, readySandbox } from '../observe/pod-runtime.ts';
 import { conditionsOf } from './conditions.ts';
 import { containerStatus, LOST } from './container-status.ts';
 import { phaseOf } from './phase.ts';
+import { podResourcesStatus } from './pod-resources-status.ts';
 
 /** What the termination messages of all containers of a pod may take (kubelet status_manager.go normalizeStatus). */
 const POD_MESSAGE_BYTES = 12 * 1024;
@@ -19,6 +21,8 @@ export interface PodStatusInput {
   readonly runtimeName: string;
   /** The pod's runtime handler can make mounts read-only in depth. */
   readonly recursiveReadOnly: boolean;
+  /** What the pod's cgroup is set to while it runs. */
+  readonly cgroup: CgroupLimits;
 }
 
 /** A pod's whole status as kubelet would report it (kubelet_pods.go generateAPIPodStatus). */
@@ -67,6 +71,7 @@ export function podStatus(of: PodStatusInput): PodStatus {
     containerStatuses: byName(shown.app),
     ...(ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: ephemeral }),
     qosClass: pod.status?.qosClass ?? qosClass,
+    ...podResourcesStatus(pod, phase, of.cgroup),
   };
 }
 
