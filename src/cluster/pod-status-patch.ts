@@ -40,6 +40,8 @@ const KEPT_FIELDS: ReadonlySet<string> = new Set(['startTime', 'qosClass', 'host
 const RESOURCE_LISTS: ReadonlySet<string> = new Set(['allocatedResources', 'requests', 'limits']);
 /** Lists with patchMergeKey "ip" (core/v1 types.go): without a directive an old address would stay. */
 const REPLACED_LISTS: ReadonlySet<string> = new Set(['podIPs', 'hostIPs']);
+/** Objects that stand as a whole: merged, they would keep what is not in them any more. Empty says something, too. */
+const WHOLE_FIELDS: ReadonlySet<string> = new Set(['resources', 'allocatedResources']);
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$/;
 
 /**
@@ -84,7 +86,13 @@ export function statusPatch(uid: string, current: PodStatus, merged: PodStatus):
   for (const field of OWNED_FIELDS) {
     const has = current[field];
     const wants = merged[field];
-    if (sameInApi(has, wants)) continue;
+    const emptied = field === 'resources' && (has === undefined) !== (wants === undefined);
+    if (sameInApi(has, wants) && !emptied) continue;
+    if (WHOLE_FIELDS.has(field) && wants !== undefined) {
+      // Where there is nothing to replace, the API server would drop an empty object for its directive.
+      status[field] = has === undefined ? wants : { $patch: 'replace', ...(wants as object) };
+      continue;
+    }
     if (isAbsent(wants)) {
       if (!KEPT_FIELDS.has(field)) status[field] = null;
     } else {

@@ -279,10 +279,12 @@ export class WatchCache<Raw extends KubeObject, T> implements View<T> {
   }
 
   private failed(state: ReflectorState, failure: CodedError): ReflectorState {
+    // A server that could not be reached has refused nothing yet: after an outage "too old" (410) is listed anew at once.
+    const answers = isUnreachable(this.failure) && !isUnreachable(failure);
     this.failure = failure;
     this.deps.metrics?.failures.inc(this.labels);
     const reason = failure.metadata['reason'];
-    const next = afterInput(state, {
+    const next = afterInput(answers ? { ...state, failures: 0 } : state, {
       type: 'failed',
       code: failure.code,
       reason: typeof reason === 'string' ? reason : undefined,

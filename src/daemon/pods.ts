@@ -22,6 +22,7 @@ import { RuntimeHealth } from '../pods/observe/runtime-health.ts';
 import { PodMetrics } from '../pods/pod-metrics.ts';
 import { HookRunner } from '../pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
+import { podCgroupLimits } from '../pods/resources/pod-limits.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
 import { podAdmission } from './admission.ts';

@@ -31,7 +31,7 @@ const RENEW_FRACTION = 0.25;
 const RENEW_JITTER = 0.04;
 /** While there is neither a Lease nor a Node to own one. */
 const UNOWNED_MS = 200;
-/** The node controller waits for whoever comes first after an outage of the API: nodes are to be back before it acts. */
+/** After an outage of the API a node should be back before the node controller (each 5 s) judges what it missed. */
 const RETRY_MS = 5000;
 /** Renewals that were sent and never answered may have arrived: so many are remembered as ours. */
 const SENT_LIMIT = 16;

@@ -1,4 +1,5 @@
 import type { EventRecorder, PodStatusWriter, View } from '../cluster/port.ts';
+import type { CgroupLimits } from '../host/cgroup/port.ts';
 import type { BackoffOptions } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';

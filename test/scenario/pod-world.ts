@@ -332,6 +332,7 @@ export class PodWorld {
         },
         runtimeName: () => 'containerd',
         recursiveReadOnly: () => false,
+        cgroupOf: () => ({ cpuShares: 2, cpuQuota: -1, cpuPeriod: 100_000, memoryLimit: -1 }),
         metrics: podMetrics,
         clock,
         log,

@@ -348,6 +348,8 @@ function nextRestartCount({ facts }: PlanInput, { name }: Container, previous: C
 
 function ensureImageUnlessBackingOff(builder: PlanBuilder, container: Container): void {
   const previous = newestContainer(builder.input.runtime, container.name);
+  // The image of the start under way is there; the runtime may show that start a moment later.
+  if (builder.input.facts.containers.get(container.name)?.starting !== undefined) return;
   if (previous?.state === 'CREATED' || crashBackoff(builder, container, previous)) return;
   ensureImage(builder, container);
 }

@@ -89,6 +89,27 @@ describe('ApiPodStatusWriter', () => {
     expect(patches).toHaveLength(1);
   });
 
+  test('resources of the pod stand as a whole, empty ones too', async () => {
+    const { clock, patches, writer, status } = await setUp();
+    const both = { requests: { cpu: '1' }, limits: { cpu: '1', memory: '64Mi' } };
+    const few = { requests: { cpu: '1' } };
+    const tell = async (more: PodStatus) => {
+      writer.set(id, { phase: 'Running', ...more });
+      await clock.advance(0);
+      return [status()?.resources, status()?.allocatedResources];
+    };
+    expect(await tell({ resources: {} })).toEqual([{}, undefined]);
+    expect(await tell({ resources: both, allocatedResources: { cpu: '1', memory: '64Mi' } })).toEqual([
+      both,
+      { cpu: '1', memory: '64Mi' },
+    ]);
+    expect(await tell({ resources: few, allocatedResources: { cpu: '1' } })).toEqual([few, { cpu: '1' }]);
+    expect(await tell({ resources: {} })).toEqual([{}, undefined]);
+    const count = patches.length;
+    await clock.advance(60_000);
+    expect(patches).toHaveLength(count);
+  });
+
   test('what changes while a write is under way is written once, as its latest', async () => {
     const { api, clock, writer, status } = await setUp();
     const phases: unknown[] = [];

@@ -359,7 +359,7 @@ function selects(selection: Selection & { namespace?: string }, object: KubeObje
 }
 
 function merge(into: Json, patch: Json, strategic: boolean): Json {
-  const result: Json = { ...into };
+  const result: Json = strategic && patch['$patch'] === 'replace' ? {} : { ...into };
   for (const [key, value] of Object.entries(patch)) {
     if (key.startsWith('$')) continue;
     const mergeKey = MERGE_KEYS[key];
@@ -367,6 +367,8 @@ function merge(into: Json, patch: Json, strategic: boolean): Json {
     else if (strategic && mergeKey !== undefined && Array.isArray(value)) {
       result[key] = mergeLists((result[key] ?? []) as Json[], value as Json[], mergeKey);
     } else if (typeof value === 'object' && !Array.isArray(value)) {
+      // A directive for what is not there: the real one drops it with all that it came with (removeDirectives).
+      if (strategic && result[key] === undefined && '$patch' in (value as Json)) continue;
       result[key] = merge((result[key] ?? {}) as Json, value as Json, strategic);
     } else result[key] = value;
   }

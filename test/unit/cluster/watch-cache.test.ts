@@ -138,6 +138,28 @@ describe('WatchCache', () => {
     ]);
   });
 
+  test('410 from a server that was away for long relists at once', async () => {
+    const { api, cache, clock, start } = harness();
+    api.put(configmaps, configMap('a', 'a'));
+    start();
+    await clock.advance(0);
+    let away = true;
+    api.onRequest = () => {
+      if (away) throw new CodedError('Unavailable', 'connection refused');
+    };
+    api.dropWatches();
+    await clock.advance(120_000);
+    api.put(configmaps, configMap('a', 'changed'));
+    api.compact();
+    away = false;
+    // Up to 5 s until the server is looked for again, and then no more waiting.
+    await clock.advance(5500);
+    expect(cache.get('n/a')).toBe('changed');
+    api.put(configmaps, configMap('a', 'watched'));
+    await clock.advance(500);
+    expect(cache.get('n/a')).toBe('watched');
+  });
+
   test('a bookmark moves the position past a compaction', async () => {
     const { api, cache, clock, start } = harness();
     api.put(configmaps, configMap('a', 'a'));

@@ -597,6 +597,28 @@ describe('NodeAgent', () => {
     expect(clock.now() - Date.parse(lease)).toBeLessThan(11_000);
   });
 
+  test('sets right what the node controller says as soon as the API answers again', async () => {
+    const { api, clock, condition, start } = setUp();
+    start();
+    await clock.advance(120_000);
+    let away = true;
+    // The watch stays behind: it tells nothing of what the node controller has written.
+    api.onRequest = ({ verb }) => {
+      if (away || verb === 'watch') throw failure('Unavailable', 500, 'x', 'away');
+    };
+    api.dropWatches();
+    await clock.advance(60_000);
+    const node = api.find<Node>(nodes, 'node-1');
+    const conditions = node?.status?.conditions?.map((one) =>
+      one.type === 'Ready' ? { ...one, status: 'Unknown' as const } : one,
+    );
+    api.put<Node>(nodes, { ...node, metadata: { name: 'node-1' }, status: { ...node?.status, conditions } } as Node);
+    away = false;
+    expect(condition('Ready')?.status).toBe('Unknown');
+    await clock.advance(5200);
+    expect(condition('Ready')?.status).toBe('True');
+  });
+
   test('tells of a reboot', async () => {
     const { api, clock, events, start } = setUp();
     api.put<Node>(nodes, { metadata: { name: 'node-1' }, status: { nodeInfo: { bootID: 'old' } as never } });

@@ -76,6 +76,17 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     ['startContainer a'],
   ],
   [
+    'a start that the runtime does not show yet: its image is there',
+    {
+      runtime: runtime([sandbox()]),
+      facts: facts({
+        containers: new Map([['a', { imageRef: undefined, starting: 'a-0', crash: undefined }]]),
+        running: new Set(['start']),
+      }),
+    },
+    [],
+  ],
+  [
     'two apps start one after the other, images at once',
     { pod: pod({ containers: [a, b] }), runtime: runtime([sandbox()]), facts: facts({ containers: withImages('a') }) },
     ['ensureImage b', 'startContainer a'],

@@ -19,6 +19,7 @@ function statusOf(more: Partial<PlanInput>): PodStatus {
     qosClass: 'BestEffort',
     runtimeName: 'containerd',
     recursiveReadOnly: true,
+    cgroup: { cpuShares: 2, cpuQuota: -1, cpuPeriod: 100_000, memoryLimit: -1 },
   });
 }
 
