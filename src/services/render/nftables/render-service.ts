@@ -33,8 +33,12 @@ export type Places = (list: 'cluster' | 'local', targets: readonly Target[]) => 
 export function renderService(port: ServicePortRules, base: BaseRules, places: Places, hash: Hash): RenderedService {
   const elements: Element[] = [];
   const chains: Chain[] = [];
-  const lists = { cluster: places('cluster', port.cluster), local: places('local', port.local) };
-  const sticky = port.affinitySeconds > 0 ? renderSticky(port, lists, hash) : undefined;
+  // Chains have no places to keep: they are in the order of the model, so that a restart finds them as they are wanted.
+  const isSticky = port.affinitySeconds > 0;
+  const lists = isSticky
+    ? { cluster: port.cluster, local: port.local }
+    : { cluster: places('cluster', port.cluster), local: places('local', port.local) };
+  const sticky = isSticky ? renderSticky(port, lists, hash) : undefined;
   if (sticky !== undefined) chains.push(...sticky.chains);
   for (const frontend of port.frontends) {
     const key = frontendKey(frontend, port);
