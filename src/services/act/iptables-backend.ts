@@ -19,6 +19,7 @@ import {
 } from '../render/iptables/chains.ts';
 import { type RenderedBase, renderBase } from '../render/iptables/render-base.ts';
 import { type DispatchRule, type RenderedChain, renderServicePort } from '../render/iptables/render-service-port.ts';
+import { excerpt } from './excerpt.ts';
 import { sha256 } from './sha256.ts';
 
 const tables: readonly Table[] = ['filter', 'nat'];
@@ -298,14 +299,4 @@ export class IptablesBackend implements ProxyBackend {
 function isManaged(chain: string, base: BaseRules): boolean {
   if (chain === kubeletFirewallChain) return base.localhostNodePorts && base.family === 'IPv4';
   return isOwnChain(chain);
-}
-
-/** The lines around the one that was refused, or the head of the text. */
-function excerpt(text: string, error: unknown): string {
-  const lines = text.split('\n');
-  const line = error instanceof CodedError && typeof error.metadata['line'] === 'number' ? error.metadata['line'] : 20;
-  return lines
-    .slice(Math.max(line - 20, 0), line + 5)
-    .map((one, index) => `${Math.max(line - 20, 0) + index + 1}: ${one}`)
-    .join('\n');
 }

@@ -20,6 +20,7 @@ import { type Chain, canaryChain, nodePortAddresses, renderBase } from '../rende
 import { type Element, frontendKey, type Places, renderService } from '../render/nftables/render-service.ts';
 import { affinityPrefix } from '../render/nftables/sticky.ts';
 import { tableName, wordsOf } from '../render/nftables/words.ts';
+import { excerpt } from './excerpt.ts';
 import { sha256 } from './sha256.ts';
 
 export interface NftablesBackendDeps {
@@ -146,7 +147,7 @@ export class NftablesBackend implements ProxyBackend {
     let transaction = new NftTransaction(this.table);
     const wantedBase = this.putBase(change.base, leftover, transaction);
     const services = [...change.services];
-    let commit = await this.prepare(services, change.base, transaction, leftover);
+    const commit = await this.prepare(services, change.base, transaction, leftover);
     try {
       await this.send(transaction, signal);
       sent.push(transaction);
@@ -164,7 +165,6 @@ export class NftablesBackend implements ProxyBackend {
     this.removeLeftover(leftover, wantedBase, transaction);
     await this.send(transaction, signal);
     sent.push(transaction);
-    commit = () => {};
     this.base = JSON.stringify(change.base);
     this.known = true;
     return this.report(sent);
@@ -606,14 +606,4 @@ function unpack(packed: string): Contribution {
     chains: list(chains),
     affinitySets: list(sets),
   };
-}
-
-/** The lines around the one that was refused, or the head of the text. */
-function excerpt(text: string, error: unknown): string {
-  const line = error instanceof CodedError && typeof error.metadata['line'] === 'number' ? error.metadata['line'] : 5;
-  return text
-    .split('\n')
-    .slice(Math.max(line - 5, 0), line + 3)
-    .map((one) => one.slice(0, 500))
-    .join('\n');
 }
