@@ -7,7 +7,7 @@ import { leaksOf } from '../../harness/leak-check.ts';
 import { isReady } from '../../harness/pod-summary.ts';
 import { RequestStream } from '../../harness/request-stream.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
-import { kernelRules, missingFrom } from './support/kernel-rules.ts';
+import { kernelRules, missingFrom, rulesLeadingTo } from './support/kernel-rules.ts';
 import { podOf, STAY, sh, web } from './support/manifest.ts';
 import { NodePods } from './support/node-pods.ts';
 import { fingerprints } from './support/stable-pods.ts';
@@ -79,6 +79,7 @@ describe('kill -9 of deckhand at any moment', () => {
     await Promise.all(STABLE.map((name) => pods.ready(name)));
     const { spec } = await api.get<Service>(resources.services, 'default', 'web');
     const urls = [`http://${spec?.clusterIP}/`, `http://${NODE_ADDRESS}:30080/`] as const;
+    await rulesLeadingTo(node, 'default/web', 3);
     await waitFor('the Service to answer', async () => (await node.client.request(urls[1])).status === 200);
     await waitFor('the Service to answer', async () => (await node.local.request(urls[0])).status === 200);
     streams = [new RequestStream(node.local, urls[0], 5, 2), new RequestStream(node.client, urls[1], 5, 2)];

@@ -12,7 +12,7 @@ import { containerStatus, isReady, restartCount } from '../../harness/pod-summar
 import { commandLine, endProcesses } from '../../harness/process-identity.ts';
 import { runCommand } from '../../harness/run-command.ts';
 import { waitFor } from '../../harness/wait-for.ts';
-import { kernelRules, missingFrom } from './support/kernel-rules.ts';
+import { kernelRules, missingFrom, rulesLeadingTo } from './support/kernel-rules.ts';
 import { podOf, STAY, sh, web } from './support/manifest.ts';
 import { NodePods } from './support/node-pods.ts';
 
@@ -50,6 +50,7 @@ describe('a node that loses what is in memory, or what is on disk', () => {
     await Promise.all([pods.phase('done', 'Succeeded'), pods.phase('failed', 'Failed')]);
     const { spec } = await node.deckhand.api.get<Service>(resources.services, 'default', 'web');
     url = `http://${spec?.clusterIP}/`;
+    await rulesLeadingTo(node, 'default/web', 2);
     await waitFor('the Service to answer', async () => (await node.local.request(url)).status === 200);
   });
 
@@ -127,7 +128,7 @@ describe('a node that loses what is in memory, or what is on disk', () => {
   });
 
   it('a lost data directory: what nobody wants any more is ended and removed', { timeout: 120_000 }, async () => {
-    const rules = await kernelRules(node);
+    const rules = await rulesLeadingTo(node, 'default/web', 2);
     await node.deckhand.kill();
     rmSync(node.deckhand.dataDir, { recursive: true });
     await node.deckhand.restart();

@@ -10,7 +10,7 @@ import { RequestStream } from '../../harness/request-stream.ts';
 import { runCommand } from '../../harness/run-command.ts';
 import { pathsOf } from '../../harness/run-record.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
-import { kernelRules, missingFrom } from './support/kernel-rules.ts';
+import { kernelRules, missingFrom, rulesLeadingTo } from './support/kernel-rules.ts';
 import { podOf, STAY, sh, web } from './support/manifest.ts';
 import { NodePods, refusal } from './support/node-pods.ts';
 import { fingerprints } from './support/stable-pods.ts';
@@ -44,9 +44,9 @@ describe('a damaged store and a full disk', () => {
     await Promise.all(STABLE.map((name) => pods.ready(name)));
     const { spec } = await node.deckhand.api.get<Service>(resources.services, 'default', 'web');
     url = `http://${spec?.clusterIP}/`;
+    rules = await rulesLeadingTo(node, 'default/web', STABLE.length);
     await waitFor('the Service to answer', async () => (await node.local.request(url)).status === 200);
     before = await fingerprints(pods, STABLE);
-    rules = await kernelRules(node);
   });
 
   afterAll(async () => {
