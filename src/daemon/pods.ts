@@ -167,6 +167,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       runtimeName: () => deps.runtimeName,
       recursiveReadOnly,
       cgroupOf: (pod) => podCgroupLimits(pod, machine.resourceFacts),
+      memoryPeak: (pod) => machine.podCgroups.memoryPeak(pod),
       metrics: podMetrics,
       clock,
       log: logOf('pods'),

@@ -17,13 +17,8 @@ import { failureKey, runKey, type Step } from './diff/step.ts';
 import type { PodEnd } from './facts.ts';
 import { identityOf, podText } from './identity.ts';
 import type { LocalReadiness } from './local-readiness.ts';
-import {
-  type ContainerRecord,
-  isAlive,
-  mayHaveRunOutOfMemory,
-  nothingRuns,
-  readySandbox,
-} from './observe/pod-runtime.ts';
+import { MemoryDoubts, type MemoryDoubtsDeps } from './observe/memory-doubts.ts';
+import { type ContainerRecord, isAlive, nothingRuns, readySandbox } from './observe/pod-runtime.ts';
 import type { RuntimeCache } from './observe/runtime-cache.ts';
 import type { RuntimeHealth } from './observe/runtime-health.ts';
 import { orphanPod } from './orphan-pod.ts';
@@ -64,6 +59,7 @@ export interface PodLoopDeps {
   readonly recursiveReadOnly: (pod: Pod) => boolean;
   /** What a pod's cgroup is set to. */
   readonly cgroupOf: (pod: Pod) => CgroupLimits;
+  readonly memoryPeak: MemoryDoubtsDeps['memoryPeak'];
   readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -106,6 +102,7 @@ export class PodLoop {
   private readonly states = new Map<string, PodState>();
   private readonly queue: KeyedQueue;
   private readonly admitter: PodAdmitter;
+  private readonly memoryDoubts: MemoryDoubts;
   private readonly underWay = new Set<Promise<void>>();
   private closing = false;
   private startedAt = 0;
@@ -118,7 +115,8 @@ export class PodLoop {
       onError: (uid, error) =>
         deps.log.error({ uid, error: messageOf(error), stack: stackOf(error) }, 'pod run failed'),
     });
-    const { admit, refreshNode, events, metrics, log } = deps;
+    const { admit, refreshNode, memoryPeak, events, metrics, log } = deps;
+    this.memoryDoubts = new MemoryDoubts({ memoryPeak, again: (uid) => this.request(uid) });
     this.admitter = new PodAdmitter({
       admit,
       refreshNode,
@@ -384,13 +382,20 @@ export class PodLoop {
       if (inStart && is === 'CREATED') return createdAt + PASSING_MS;
       // The step that starts it is about to say why it could not be started.
       if (inStart && is === 'EXITED') return finishedAt + EXIT_DETAILS_MS;
-      return finishedAt + doubtMs(state, record);
+      return finishedAt + this.doubtMs(state, record);
     });
     // A deleted pod whose containers have ended is about to be down altogether.
     if (state.intent === 'delete' && plan.mode === 'terminating' && !starting && !containers.some(isAlive)) {
       times.push(Math.max(0, ...containers.map(({ finishedAt }) => finishedAt)) + PASSING_MS);
     }
     return Math.max(0, ...times.filter((time) => time > now));
+  }
+
+  /** How long after a container's end (milliseconds) what the runtime says of it may still change. */
+  private doubtMs(state: PodState, record: ContainerRecord): number {
+    if (record.provisional) return EXIT_DETAILS_MS;
+    if (state.kills.has(record.id)) return 0;
+    return this.memoryDoubts.isOpen(state, record) ? OUT_OF_MEMORY_MS : 0;
   }
 
   /** This node's own Service rules follow a pod at once; in the host's network an address says nothing of one pod. */
@@ -551,20 +556,6 @@ export class PodLoop {
   get upMs(): number | undefined {
     return this.startedAt === 0 ? undefined : this.deps.clock.now() - this.startedAt;
   }
-}
-
-/** How long after a container's end (milliseconds) what the runtime says of it may still change. */
-function doubtMs(state: PodState, record: ContainerRecord): number {
-  if (record.provisional) return EXIT_DETAILS_MS;
-  if (!mayHaveRunOutOfMemory(record) || state.kills.has(record.id)) return 0;
-  return hasMemoryLimit(state.pod, record.name) ? OUT_OF_MEMORY_MS : 0;
-}
-
-/** Without a limit of its own or of its pod, a container runs out of memory only when the whole machine does. */
-function hasMemoryLimit({ spec }: Pod, name: string): boolean {
-  const all = [...spec.containers, ...(spec.initContainers ?? []), ...(spec.ephemeralContainers ?? [])];
-  const container = all.find((one) => one.name === name);
-  return (container?.resources?.limits?.['memory'] ?? spec.resources?.limits?.['memory']) !== undefined;
 }
 
 function stackOf(error: unknown): string | undefined {

@@ -42,6 +42,8 @@ export class PodState implements PodFacts {
   readonly starting = new AbortController();
   /** Containers whose start this process has seen, as opposed to adopted ones. */
   readonly startedHere = new Set<string>();
+  /** Bytes that the pod used at most, by the killed container about which that was asked (MemoryDoubts). */
+  readonly memoryPeaks = new Map<string, number | undefined>();
   /** The images that containers are made from, for their user. */
   readonly images = new Map<string, Image>();
   /** Contents of volumes may have changed since they were written. */
@@ -167,6 +169,7 @@ export class PodState implements PodFacts {
   containerGone(id: string): void {
     this.kills.delete(id);
     this.startedHere.delete(id);
+    this.memoryPeaks.delete(id);
   }
 
   private change(container: string, change: Partial<ContainerFacts>): void {

@@ -21,6 +21,8 @@ interface Harness {
   /** Puts a process that sleeps into a cgroup. */
   enter(path: string): Promise<number>;
   alive(pid: number): boolean;
+  /** Lets a process in a cgroup use so much memory. */
+  use(path: string, bytes: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -47,6 +49,7 @@ async function fakeHarness(version: 1 | 2): Promise<Harness> {
       } catch {}
       return listed;
     },
+    use: async (path, memoryBytes) => void port.spawn(path, { memoryBytes }),
     close: async () => {},
   };
 }
@@ -72,6 +75,14 @@ async function realHarness(): Promise<Harness> {
     alive: (pid) => {
       const child = children.get(pid);
       return child !== undefined && child.exitCode === null && child.signalCode === null;
+    },
+    use: async (path, bytes) => {
+      const procs = mounts.map(({ mountPoint }) => join(mountPoint, path, 'cgroup.procs')).filter(existsSync);
+      const enter = procs.map((file) => `echo $$ > ${file};`).join(' ');
+      const child = spawn('sh', ['-c', `${enter} exec dd if=/dev/zero of=/dev/null bs=${bytes} count=1`], {
+        stdio: 'ignore',
+      });
+      await once(child, 'exit');
     },
     close: async () => {
       await port.remove(BASE);
@@ -111,6 +122,7 @@ async function imitatedHarness(): Promise<Harness> {
       const procs = join(files.root, home.get(pid) ?? '', 'cgroup.procs');
       return !killed.has(pid) && existsSync(procs) && readFileSync(procs, 'utf8').includes(String(pid));
     },
+    use: async (path, bytes) => files.use(join(files.root, path), bytes),
     close: async () => rmSync(directory, { recursive: true, force: true }),
   };
 }
@@ -225,6 +237,16 @@ describe.each<[string, () => Promise<Harness>]>([
     await expect(port.apply('/', { cpuShares: 2 })).rejects.toMatchObject({ code: 'InvalidArgument' });
     await port.apply(`${base}/cache`, {});
     expect((await port.read(`${base}/cache`)).memoryInactiveFile).toBe(0);
+  });
+
+  it('remembers the most memory that was in use below a cgroup', async () => {
+    const { port, base, use } = await start();
+    await port.apply(`${base}/pod1/c1`, {});
+    expect(await port.memoryPeak(`${base}/pod1`)).toBeLessThan(2 ** 20);
+    await use(`${base}/pod1/c1`, 32 * 2 ** 20);
+    expect(await port.memoryPeak(`${base}/pod1`)).toBeGreaterThanOrEqual(32 * 2 ** 20);
+    expect(await port.memoryPeak(`${base}/pod1`)).toBeLessThan(64 * 2 ** 20);
+    expect(await port.memoryPeak(`${base}/none`)).toBeUndefined();
   });
 
   it('removes a tree and kills what runs in it, and in nothing else', async () => {

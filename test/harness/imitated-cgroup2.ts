@@ -26,6 +26,14 @@ export class ImitatedCgroup2 implements CgroupFiles {
     writeFileSync(join(directory, 'cgroup.procs'), `${readFileSync(join(directory, 'cgroup.procs'), 'utf8')}${pid}\n`);
   }
 
+  /** Memory that is used for a moment in a cgroup counts in all above it. */
+  use(directory: string, bytes: number): void {
+    for (let at = directory; at !== this.root; at = dirname(at)) {
+      const peak = join(at, 'memory.peak');
+      writeFileSync(peak, `${Math.max(bytes, Number(readFileSync(peak, 'utf8')))}\n`);
+    }
+  }
+
   kill(pid: number): void {
     const walk = (directory: string): void => {
       const procs = join(directory, 'cgroup.procs');
@@ -56,6 +64,7 @@ export class ImitatedCgroup2 implements CgroupFiles {
     if (given.includes('memory')) {
       put('memory.max', 'max');
       put('memory.current', '0');
+      put('memory.peak', '0');
       put('memory.stat', 'anon 0\nfile 0\ninactive_file 0\n');
       put('memory.oom.group', '0');
     }

@@ -55,16 +55,21 @@ describe('the life of a pod', () => {
     expect(world.containerStatus('p')?.state?.terminated?.reason).toBe('Completed');
   });
 
-  it('tells of a SIGKILL at once, and with a memory limit when the runtime has had time to say that it was for that', async () => {
+  it('tells of a SIGKILL at once, and of one near a memory limit when the runtime has had time to say that it was for that', async () => {
     const exitOf = (name: string): unknown => world.containerStatus(name)?.state?.terminated?.exitCode;
-    world.apply('p', { restartPolicy: 'Never' });
-    world.apply('q', { restartPolicy: 'Never', containers: [app({ resources: { limits: { memory: '64Mi' } } })] });
+    const names = ['unlimited', 'far', 'near', 'untold'];
+    for (const name of names) {
+      const resources = name === 'unlimited' ? {} : { limits: { memory: '64Mi' } };
+      world.apply(name, { restartPolicy: 'Never', containers: [app({ resources })] });
+    }
+    world.memoryPeaks.set('far', 20 * 2 ** 20);
+    world.memoryPeaks.set('near', 63 * 2 ** 20);
     await world.pass(50);
-    for (const name of ['p', 'q']) world.cri.exit(world.cri.container(name, 'app')?.id ?? '', 137);
+    for (const name of names) world.cri.exit(world.cri.container(name, 'app')?.id ?? '', 137);
     await world.pass(100);
-    expect([exitOf('p'), exitOf('q')]).toEqual([137, undefined]);
+    expect(names.map(exitOf)).toEqual([137, 137, undefined, undefined]);
     await world.pass(1000);
-    expect(exitOf('q')).toBe(137);
+    expect(names.map(exitOf)).toEqual([137, 137, 137, 137]);
   });
 
   it('sees an exit by lists where the runtime has no events', async () => {

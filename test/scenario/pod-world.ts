@@ -210,6 +210,8 @@ export class PodWorld {
   readonly network: FakeProbe;
   readonly pods = new PodsInMemory();
   readonly parts: PartsInMemory;
+  /** Bytes by pod: the most that a pod ever used; pods that are not here cannot be asked about. */
+  readonly memoryPeaks = new Map<string, number>();
   readonly events: RecordedEvent[] = [];
   /** What the agent knows of its Node, and what the API would answer if it asked. */
   node: Node | undefined = {
@@ -333,6 +335,7 @@ export class PodWorld {
         runtimeName: () => 'containerd',
         recursiveReadOnly: () => false,
         cgroupOf: () => ({ cpuShares: 2, cpuQuota: -1, cpuPeriod: 100_000, memoryLimit: -1 }),
+        memoryPeak: async (pod) => this.memoryPeaks.get(pod.metadata.name ?? ''),
         metrics: podMetrics,
         clock,
         log,

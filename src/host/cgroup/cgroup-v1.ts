@@ -108,6 +108,11 @@ export class CgroupV1 implements CgroupPort {
     });
   }
 
+  async memoryPeak(path: string): Promise<number | undefined> {
+    const text = await this.text('memory', cgroupParts(path), 'memory.max_usage_in_bytes');
+    return text === undefined ? undefined : Number(text);
+  }
+
   /** The mount points of the hierarchies we make cgroups in, each once. */
   private madeIn(): string[] {
     return [...new Set(MADE_IN.flatMap((controller) => this.mountOf(controller) ?? []))];

@@ -122,6 +122,11 @@ export class CgroupV2 implements CgroupPort {
     });
   }
 
+  async memoryPeak(path: string): Promise<number | undefined> {
+    const text = await readIfThere(this.deps.files, join(this.directory(path), 'memory.peak'));
+    return text === undefined ? undefined : Number(text);
+  }
+
   private directory(path: string): string {
     return join(this.mountPoint, ...cgroupParts(path));
   }

@@ -19,6 +19,8 @@ interface FakeProcess {
 interface Group {
   readonly children: Map<string, Group>;
   readonly processes: Map<number, FakeProcess>;
+  /** Bytes: the most that was in use at once. */
+  peak: number;
   shares: number;
   quota: number;
   period: number;
@@ -63,6 +65,7 @@ export class FakeCgroups implements CgroupPort {
     }
     const pid = this.nextPid++;
     group.processes.set(pid, { pid, memoryBytes: options.memoryBytes ?? 0, stuck: options.stuck ?? false });
+    for (const level of lineage) level.peak = Math.max(level.peak, memoryOf(level));
     return pid;
   }
 
@@ -152,6 +155,10 @@ export class FakeCgroups implements CgroupPort {
     };
   }
 
+  async memoryPeak(path: string): Promise<number | undefined> {
+    return this.controllers.has('memory') ? this.find(path)?.peak : undefined;
+  }
+
   /** A v2 file's text as it was written, for tests. */
   unified(path: string, file: string): string | undefined {
     return this.find(path)?.unified.get(file);
@@ -224,6 +231,7 @@ function emptyGroup(): Group {
   return {
     children: new Map(),
     processes: new Map(),
+    peak: 0,
     shares: 1024,
     quota: -1,
     period: 100_000,

@@ -15,6 +15,12 @@ export interface CgroupPort {
   children(path: string): Promise<string[]>;
   /** What the kernel holds now; fields of absent controllers are undefined. The root "/" can be read as well. */
   read(path: string): Promise<CgroupReading>;
+  /**
+   * The most memory (bytes) that was ever in use at once in the cgroup and all below it, of processes long dead too;
+   * undefined where the cgroup is absent or the kernel does not tell (v1 memory.max_usage_in_bytes, v2 memory.peak,
+   * Linux 5.19).
+   */
+  memoryPeak(path: string): Promise<number | undefined>;
 }
 
 export interface CgroupLimits {

@@ -96,6 +96,11 @@ export class PodCgroups {
     return podCgroupPath(this.paths, qosClassOf(pod), pod.metadata.uid ?? '');
   }
 
+  /** The most memory (bytes) that the pod ever used at once; undefined where nobody can tell. */
+  memoryPeak(pod: Pod): Promise<number | undefined> {
+    return this.cgroups.memoryPeak(this.pathOf(pod));
+  }
+
   /** Makes or updates the pod's cgroup. Answers the cgroup parent for its sandbox. */
   async ensure(pod: Pod): Promise<string> {
     const uid = pod.metadata.uid ?? '';
