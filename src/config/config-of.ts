@@ -1,6 +1,7 @@
 import { formatIp, parseCidr, parseIp } from '../model/cidr.ts';
 import { dns1123SubdomainError } from '../model/names.ts';
 import type { Taint } from '../model/node.ts';
+import { wholeValueOf } from '../model/quantity.ts';
 import type { Config } from './config.ts';
 import type { Kind } from './config-documents.ts';
 import type { deckhandFields } from './deckhand-fields.ts';
@@ -64,6 +65,13 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
     nodeIPs: canonicalIps(own.nodeIPs, ofDeckhand('nodeIPs')),
     rootDir: own.rootDir === '' ? '/var/lib/kubelet' : own.rootDir,
     podLogsDir: kubelet.podLogsDir,
+    containerLogsDir: own.containerLogsDir,
+    containerLogs: {
+      maxBytes: wholeValueOf(kubelet.containerLogMaxSize),
+      maxFiles: kubelet.containerLogMaxFiles,
+      workers: kubelet.containerLogMaxWorkers,
+      monitorMs: kubelet.containerLogMonitorInterval,
+    },
     kubeconfig,
     proxyKubeconfig: absent(own.proxyKubeconfig) ?? proxysOwn(complete),
     bootstrapKubeconfig,

@@ -8,6 +8,16 @@ export interface Config {
   /** Pod directories, volumes and plugins: kubelet's --root-dir. */
   readonly rootDir: string;
   readonly podLogsDir: string;
+  /** A link to each container's log is made here. */
+  readonly containerLogsDir: string;
+  readonly containerLogs: {
+    /** A log of this size is rotated; negative: none is. */
+    readonly maxBytes: number;
+    /** The live one included. */
+    readonly maxFiles: number;
+    readonly workers: number;
+    readonly monitorMs: number;
+  };
   /** An API server to join; undefined: the embedded API runs. */
   readonly kubeconfig: string | undefined;
   /** The identity that Services and EndpointSlices are read with; undefined: kubeconfig's. */

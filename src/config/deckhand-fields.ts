@@ -32,6 +32,8 @@ export const deckhandFields = {
   nodeLabels: or(labels, {}),
   /** Volumes, pod directories and plugins. */
   rootDir: or(absolute('a directory'), '/var/lib/kubelet'),
+  /** A link to each container's log, for log shippers. */
+  containerLogsDir: or(absolute('a directory'), '/var/log/containers'),
   imageCredentialProviderConfig: or(text('a path of a file or a directory'), ''),
   imageCredentialProviderBinDir: or(text('a path of a directory'), ''),
   /** Held by one process at a time. */

@@ -12,8 +12,8 @@ import type { Pod } from '../model/pod.ts';
 import { qosClassOf } from '../model/qos.ts';
 import { StepExecutor } from '../pods/act/executors.ts';
 import { HostParts } from '../pods/host-parts.ts';
-import { Housekeeping } from '../pods/housekeeping.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
+import { ContainerLogs } from '../pods/logs/container-logs.ts';
 import { PodLoop } from '../pods/loop.ts';
 import { dnsConfigFor } from '../pods/network-files/dns-config.ts';
 import { parseResolvConf, type ResolvConf } from '../pods/network-files/resolv-conf.ts';
@@ -28,6 +28,7 @@ import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
 import { podAdmission } from './admission.ts';
 import type { Caches } from './caches.ts';
 import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
+import { startHousekeeping } from './housekeeping.ts';
 import { openImages } from './images.ts';
 import type { Machine } from './machine.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
@@ -35,7 +36,6 @@ import { openRuntimeClasses } from './runtime-classes.ts';
 
 /** How often the runtime is listed while its events flow, and while they do not, in milliseconds. */
 const RELIST = { relistMs: 1000, relistWithEventsMs: 5000 };
-const SWEEP_MS = 10_000;
 const RESOLV_CONF_MS = 60_000;
 /** The largest resolv.conf that kubelet reads. */
 const RESOLV_CONF_BYTES = 10 * 1024 * 1024;
@@ -71,6 +71,8 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   const files = new RealFiles({ guard: new RemoteGuard({}, { mounts, clock }) });
   await files.makeDirectory(config.rootDir, 0o750, 0o755);
   await files.makeDirectory(config.podLogsDir, 0o755, 0o755);
+  await files.makeDirectory(config.containerLogsDir, 0o755, 0o755);
+  const logs = new ContainerLogs(config, { files, log: logOf('logs') });
 
   const { checkpoint } = deps.sources;
   const watched = new WatchedObjectSource({}, { api, clock, logger: logOf('objects'), metrics: caches.metrics });
@@ -86,11 +88,12 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   );
   closers.add('volumes', () => volumes.close());
   const parts = new HostParts(
-    { podLogsDir: config.podLogsDir, clusterDomain: config.dns.clusterDomain, nodeName: config.nodeName },
+    { clusterDomain: config.dns.clusterDomain, nodeName: config.nodeName },
     {
       cgroups: machine.podCgroups,
       volumes,
       podFiles: new PodFiles({ rootDirectory: config.rootDir }, { files }),
+      logs,
       files,
       objects,
       tokens,
@@ -177,21 +180,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   runPart(foundation, 'runtime cache', (signal) => runtime.run(signal));
   runPart(foundation, 'runtime health', (signal) => health.run(signal));
   runPart(foundation, 'pod loop', (signal) => loop.run(signal));
-  const housekeeping = new Housekeeping(
-    { podLogsDir: config.podLogsDir, everyMs: SWEEP_MS },
-    {
-      knownUids: () => new Set([...loop.knownUids(), ...uidsOf(deps.sources.pods.values())]),
-      volumes,
-      cgroups: machine.podCgroups,
-      files,
-      clock,
-      log: logOf('housekeeping'),
-    },
-  );
-  runPart(foundation, 'housekeeping', async (signal) => {
-    await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
-    await housekeeping.run(signal);
-  });
+  startHousekeeping(foundation, { cri, machine, events, files, logs, volumes, sources: deps.sources, loop, runtime });
   return { loop, runtime, health };
 }
 

@@ -12,7 +12,8 @@ import { isStaticPod } from '../model/static-pod.ts';
 import type { PodParts } from './act/pod-parts.ts';
 import { environmentReferences, type Reference, referencesOf } from './environment/references.ts';
 import { resolveEnvironment, type Variable } from './environment/resolve-environment.ts';
-import { annotation, containerLogPath, identityOf, label, type PodIdentity, podLogDirectory } from './identity.ts';
+import { annotation, identityOf, label, type PodIdentity } from './identity.ts';
+import type { ContainerLogs } from './logs/container-logs.ts';
 import { hostsFileOf, wantsHostsFile } from './network-files/hosts-file.ts';
 import { lastLogLines } from './observe/last-log-lines.ts';
 import { linuxResourcesOf } from './resources/container-resources.ts';
@@ -22,7 +23,6 @@ import type { PodFiles } from './volumes/pod-files.ts';
 import type { VolumeManager } from './volumes/port.ts';
 
 export interface HostPartsOptions {
-  readonly podLogsDir: string;
   readonly clusterDomain: string;
   readonly nodeName: string;
 }
@@ -35,6 +35,7 @@ export interface HostPartsDeps {
   };
   readonly volumes: VolumeManager;
   readonly podFiles: PodFiles;
+  readonly logs: ContainerLogs;
   readonly files: Files;
   readonly objects: ObjectSource;
   readonly tokens: Pick<TokenSource, 'forget'>;
@@ -161,17 +162,20 @@ export class HostParts implements PodParts {
     return sandboxResources(pod, this.deps.resourceFacts());
   }
 
-  async makeLogDirectory(pod: PodIdentity): Promise<void> {
-    await this.deps.files.makeDirectory(podLogDirectory(this.options.podLogsDir, pod), 0o755, 0o755);
+  makeLogDirectory(pod: PodIdentity): Promise<void> {
+    return this.deps.logs.makeDirectory(pod);
   }
 
   removeLogDirectory(pod: PodIdentity): Promise<void> {
-    return this.deps.files.removeTree(podLogDirectory(this.options.podLogsDir, pod));
+    return this.deps.logs.removePod(pod);
   }
 
-  removeContainerLog(pod: PodIdentity, containerName: string, restartCount: number): Promise<void> {
-    const directory = podLogDirectory(this.options.podLogsDir, pod);
-    return this.deps.files.remove(`${directory}/${containerLogPath(containerName, restartCount)}`);
+  linkContainerLog(pod: PodIdentity, containerName: string, restartCount: number, id: string): Promise<void> {
+    return this.deps.logs.link(pod, containerName, restartCount, id);
+  }
+
+  removeContainerLog(pod: PodIdentity, containerName: string, restartCount: number, id: string): Promise<void> {
+    return this.deps.logs.removeContainer(pod, containerName, restartCount, id);
   }
 
   /**

@@ -8,6 +8,8 @@ export interface HousekeepingOptions {
   readonly podLogsDir: string;
   /** Between two sweeps, milliseconds. */
   readonly everyMs: number;
+  /** Between two looks at the links to logs (kubelet's container GC: every minute). */
+  readonly linksEveryMs: number;
 }
 
 export interface HousekeepingDeps {
@@ -16,6 +18,10 @@ export interface HousekeepingDeps {
   readonly volumes: Pick<VolumeManager, 'existing' | 'tearDown'>;
   readonly cgroups: { orphans(known: ReadonlySet<string>): Promise<string[]>; remove(uid: string): Promise<void> };
   readonly files: Pick<Files, 'list' | 'removeTree'>;
+  /** Links to containers' logs that lead nowhere. */
+  readonly removeDanglingLinks: () => Promise<void>;
+  /** Told when a sweep failed as a whole, once a minute at most. */
+  readonly failed: (message: string) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -28,6 +34,8 @@ export class Housekeeping {
   private readonly options: HousekeepingOptions;
   private readonly deps: HousekeepingDeps;
   private suspects: ReadonlySet<string> = new Set();
+  private linksAt = Number.NEGATIVE_INFINITY;
+  private toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: HousekeepingOptions, deps: HousekeepingDeps) {
     this.options = options;
@@ -36,11 +44,26 @@ export class Housekeeping {
 
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.sweep().catch((error: unknown) =>
-        this.deps.log.warn({ error: messageOf(error) }, 'could not look for what vanished pods left'),
-      );
+      await this.sweep().catch((error: unknown) => this.tell(error));
+      await this.links().catch((error: unknown) => this.tell(error));
       await this.deps.clock.sleep(this.options.everyMs, signal).catch(() => {});
     }
+  }
+
+  private async links(): Promise<void> {
+    const now = this.deps.clock.monotonic();
+    if (now - this.linksAt < this.options.linksEveryMs) return;
+    this.linksAt = now;
+    await this.deps.removeDanglingLinks();
+  }
+
+  private tell(error: unknown): void {
+    const { clock, log, failed } = this.deps;
+    log.warn({ error: messageOf(error) }, 'could not look for what vanished pods left');
+    const now = clock.monotonic();
+    if (now - this.toldAt < this.options.linksEveryMs) return;
+    this.toldAt = now;
+    failed(messageOf(error));
   }
 
   async sweep(): Promise<void> {

@@ -1,6 +1,7 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeFiles } from '../../src/host/files/fake.ts';
 import type { Files } from '../../src/host/files/port.ts';
@@ -54,6 +55,22 @@ describe.each(['fake', 'real'])('Files (%s)', (kind) => {
     expect((await files.read(`${base}/f`)).toString()).toBe('goodbye');
     await files.createFile(`${base}/new`, 0o644);
     expect(await files.lstat(`${base}/new`)).toMatchObject({ mode: 0o644, size: 0 });
+  });
+
+  it('compresses a file piece by piece, and no symlink', async () => {
+    const text = 'a line of a log\n'.repeat(20_000);
+    await files.write(`${base}/log`, text, 0o640);
+    await files.symlink(`${base}/log`, `${base}/link`);
+    await files.compress(`${base}/log`, `${base}/log.gz`);
+    expect(gunzipSync(await files.read(`${base}/log.gz`)).toString()).toBe(text);
+    expect(await files.lstat(`${base}/log.gz`)).toMatchObject({ kind: 'file', mode: 0o640 });
+    expect((await files.lstat(`${base}/log.gz`))?.size).toBeLessThan(text.length / 10);
+    await files.compress(`${base}/log`, `${base}/log.gz`);
+    await expect(files.compress(`${base}/absent`, `${base}/none`)).rejects.toMatchObject({ code: 'NotFound' });
+    await expect(files.compress(`${base}/link`, `${base}/none`)).rejects.toMatchObject({ code: 'InvalidArgument' });
+    await expect(files.compress(`${base}/log`, `${base}/link`)).rejects.toMatchObject({ code: 'InvalidArgument' });
+    expect(await files.lstat(`${base}/none`)).toBeUndefined();
+    expect((await files.read(`${base}/log`)).toString()).toBe(text);
   });
 
   it('tells symlinks from what they link to', async () => {

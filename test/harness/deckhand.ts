@@ -17,6 +17,8 @@ export interface DeckhandOptions {
   readonly serviceCidr?: string;
   readonly apiPort?: number;
   readonly healthzPort?: number;
+  /** More fields of its KubeletConfiguration. */
+  readonly config?: Readonly<Record<string, unknown>>;
   /** More command line arguments for `deckhand run`. */
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -60,8 +62,14 @@ export class Deckhand {
       apiVersion: 'kubelet.config.k8s.io/v1beta1',
       kind: 'KubeletConfiguration',
       podLogsDir: `${libDir}/logs`,
+      ...options.config,
     };
-    writeFileSync(configFile, JSON.stringify(config));
+    const own = {
+      apiVersion: 'deckhand.dev/v1alpha1',
+      kind: 'DeckhandConfiguration',
+      containerLogsDir: `${libDir}/container-logs`,
+    };
+    writeFileSync(configFile, `${JSON.stringify(config)}\n---\n${JSON.stringify(own)}\n`);
     const flags: Readonly<Record<string, string | number | undefined>> = {
       config: configFile,
       manifests: options.manifests,

@@ -14,6 +14,8 @@ export const SERVICE_CIDR = '10.96.0.0/16';
 export interface NodeOptions {
   readonly containerd?: ContainerdOptions;
   readonly deckhand?: Partial<DeckhandOptions>;
+  /** Runs when the run's folders are there and before containerd starts. */
+  readonly beforeContainerd?: (run: HarnessRun) => void | Promise<void>;
   /** Runs when the run's folders are there and before deckhand starts. */
   readonly beforeDeckhand?: (run: HarnessRun) => void | Promise<void>;
   /** Told before each step. */
@@ -61,6 +63,7 @@ export async function startNode(name: string, options: NodeOptions = {}): Promis
   try {
     const { netns, clientNetns } = await openNetwork(run);
     const [local, client] = await Promise.all([NetnsDialer.start(run, netns), NetnsDialer.start(run, clientNetns)]);
+    await options.beforeContainerd?.(run);
     say('containerd in the namespace, images from busybox-static');
     const containerd = await Containerd.start(run, netns, { subnet: POD_CIDR, ...options.containerd });
     await options.beforeDeckhand?.(run);

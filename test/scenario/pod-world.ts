@@ -168,6 +168,8 @@ class PartsInMemory implements PodParts {
     this.logs.delete(pod.uid);
   }
 
+  async linkContainerLog(): Promise<void> {}
+
   async removeContainerLog(): Promise<void> {}
 
   release(): void {}
@@ -380,7 +382,7 @@ export class PodWorld {
   private housekeeping(known: () => ReadonlySet<string>): Housekeeping {
     const { parts, clock } = this;
     return new Housekeeping(
-      { podLogsDir: '/logs', everyMs: 10_000 },
+      { podLogsDir: '/logs', everyMs: 10_000, linksEveryMs: 60_000 },
       {
         knownUids: () => new Set([...known(), ...[...this.pods.values()].map(({ metadata }) => metadata.uid ?? '')]),
         volumes: { existing: async () => [...parts.volumes], tearDown: (uid) => parts.tearDownVolumes(uid) },
@@ -392,6 +394,8 @@ export class PodWorld {
           list: async () => [...parts.logs].map((uid) => `ns_pod_${uid}`),
           removeTree: (path) => parts.removeLogDirectory({ uid: path.split('_').at(-1) ?? '' }),
         },
+        removeDanglingLinks: async () => {},
+        failed: () => {},
         clock,
         log: this.logger(),
       },

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { CodedError } from '../../kit/errors.ts';
 import type { FileInfo, FileKind, Files, GroupOptions, OpenPath, ReadOptions } from './port.ts';
 import { partsOf, resolveBeneath } from './resolve-beneath.ts';
@@ -139,6 +140,13 @@ export class FakeFiles implements Files {
     const [source, oldName] = this.parentOf(from);
     source.entries.delete(oldName);
     target.entries.set(name, moved);
+  }
+
+  async compress(path: string, to: string): Promise<void> {
+    const found = this.find(path, false);
+    if (found === undefined) throw absent(path);
+    if (found.kind !== 'file') throw wrong(path, found.kind);
+    await this.write(to, gzipSync(found.data), found.mode);
   }
 
   async remove(path: string): Promise<void> {

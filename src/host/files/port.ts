@@ -33,6 +33,11 @@ export interface Files {
   readLink(path: string): Promise<string | undefined>;
   /** Atomic; replaces what is at `to`. */
   rename(from: string, to: string): Promise<void>;
+  /**
+   * Writes a regular file's contents, gzip, to a new file `to` of the same mode, which is replaced when it is there. Reads
+   * and writes piece by piece; a symlink at either path is refused (InvalidArgument). `to` is gone again after a failure.
+   */
+  compress(path: string, to: string): Promise<void>;
   /** Removes one file or symlink; absent is fine. */
   remove(path: string): Promise<void>;
   /** Removes one empty directory; absent is fine; Conflict when it is not empty or is a mount point. */

@@ -18,6 +18,8 @@ import {
   unlink,
 } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
 import { CodedError, type ErrorCode, hasCode, messageOf } from '../../kit/errors.ts';
 import type { FileInfo, FileKind, Files, GroupOptions, OpenPath, ReadOptions } from './port.ts';
 import type { RemoteGuard } from './remote-guard.ts';
@@ -139,6 +141,27 @@ export class RealFiles implements Files {
 
   async rename(from: string, to: string): Promise<void> {
     await coded(`${from} to ${to}`, () => rename(from, to));
+  }
+
+  async compress(path: string, to: string): Promise<void> {
+    await withHandle(path, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, async (from) => {
+      const info = infoOf(await from.stat());
+      if (info.kind !== 'file') {
+        throw new CodedError('InvalidArgument', `${path} is a ${info.kind}, not a file to compress`, { path });
+      }
+      await withHandle(to, to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, async (written) => {
+        try {
+          await written.chmod(info.mode);
+          const source = from.createReadStream({ autoClose: false });
+          await pipeline(source, createGzip(), async (pieces: AsyncIterable<Buffer>) => {
+            for await (const piece of pieces) await written.writeFile(piece);
+          });
+        } catch (error) {
+          await unlink(to).catch(() => {});
+          throw error;
+        }
+      });
+    });
   }
 
   async remove(path: string): Promise<void> {

@@ -255,6 +255,7 @@ export class StepExecutor {
     try {
       await withReason('RunContainerError', () => this.startCreated(id, step.sandboxId, state));
       events.event(reference, 'Normal', 'Started', 'Container started');
+      await this.deps.parts.linkContainerLog(state.identity, container.name, step.restartCount, id);
       if (postStart !== undefined) await this.postStart(state, container, id);
       state.started(container.name);
     } catch (error) {
@@ -409,7 +410,7 @@ export class StepExecutor {
     this.deps.runtime.drop(id);
     state.containerGone(id);
     if (record !== undefined) {
-      await this.deps.parts.removeContainerLog(state.identity, record.name, record.restartCount);
+      await this.deps.parts.removeContainerLog(state.identity, record.name, record.restartCount, id);
     }
   }
 

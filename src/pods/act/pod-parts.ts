@@ -29,7 +29,9 @@ export interface PodParts {
   sandboxResources(pod: Pod): { readonly overhead: LinuxResources; readonly resources: LinuxResources };
   makeLogDirectory(pod: PodIdentity): Promise<void>;
   removeLogDirectory(pod: PodIdentity): Promise<void>;
-  removeContainerLog(pod: PodIdentity, containerName: string, restartCount: number): Promise<void>;
+  /** Links to the log of a container that was started. Never throws. */
+  linkContainerLog(pod: PodIdentity, containerName: string, restartCount: number, id: string): Promise<void>;
+  removeContainerLog(pod: PodIdentity, containerName: string, restartCount: number, id: string): Promise<void>;
   /** Lets go of the ConfigMaps and Secrets that were watched for the pod. */
   release(podUid: string): void;
 }

@@ -3,6 +3,7 @@ import type { ObjectSource, View } from '../../../src/cluster/port.ts';
 import type { ContainerStatus, Mount } from '../../../src/host/cri/port.ts';
 import { FakeFiles } from '../../../src/host/files/fake.ts';
 import { CodedError } from '../../../src/kit/errors.ts';
+import { silent } from '../../../src/kit/log.ts';
 import { ManualClock } from '../../../src/kit/manual-clock.ts';
 import type { KubeObject } from '../../../src/model/meta.ts';
 import type { ConfigMap } from '../../../src/model/objects.ts';
@@ -11,6 +12,7 @@ import type { ResourceType } from '../../../src/model/resource.ts';
 import type { Service } from '../../../src/model/service.ts';
 import { HostParts } from '../../../src/pods/host-parts.ts';
 import { annotation, label } from '../../../src/pods/identity.ts';
+import { ContainerLogs } from '../../../src/pods/logs/container-logs.ts';
 import { PodFiles } from '../../../src/pods/volumes/pod-files.ts';
 import { container, pod } from './builders.ts';
 
@@ -107,7 +109,7 @@ describe('HostParts', () => {
     await files.makeDirectory('/etc', 0o755);
     await files.write('/etc/hosts', '127.0.0.1 localhost\n192.0.2.9 node\n', 0o644);
     parts = new HostParts(
-      { podLogsDir: LOGS, clusterDomain: 'cluster.local', nodeName: 'node-1' },
+      { clusterDomain: 'cluster.local', nodeName: 'node-1' },
       {
         cgroups: {
           pathOf: (of) => `/kubepods/pod${of.metadata.uid}`,
@@ -128,6 +130,7 @@ describe('HostParts', () => {
           existing: async () => setUp,
         },
         podFiles: new PodFiles({ rootDirectory: ROOT }, { files }),
+        logs: new ContainerLogs({ podLogsDir: LOGS, containerLogsDir: '/links' }, { files, log: silent }),
         files,
         objects,
         tokens: { forget: (uid) => forgotten.push(uid) },
@@ -213,10 +216,7 @@ describe('HostParts', () => {
 
   it('waits for the Services that were there before the pod', async () => {
     services = new Services();
-    const waiting = new HostParts(
-      { podLogsDir: LOGS, clusterDomain: 'cluster.local', nodeName: 'n' },
-      { ...parts['deps'], services },
-    );
+    const waiting = new HostParts({ clusterDomain: 'cluster.local', nodeName: 'n' }, { ...parts['deps'], services });
     let found: readonly { key: string }[] | undefined;
     const done = waiting.environment(pod(), container('a'), [], never).then((variables) => {
       found = variables;
@@ -234,10 +234,7 @@ describe('HostParts', () => {
 
   it('says that it waits for the Services, and starts a static pod without them', async () => {
     services = new Services();
-    const away = new HostParts(
-      { podLogsDir: LOGS, clusterDomain: 'cluster.local', nodeName: 'n' },
-      { ...parts['deps'], services },
-    );
+    const away = new HostParts({ clusterDomain: 'cluster.local', nodeName: 'n' }, { ...parts['deps'], services });
     const failure = away.environment(pod(), container('a'), [], never).catch((error: unknown) => error);
     await clock.advance(2000);
     expect(await failure).toMatchObject({
@@ -293,8 +290,8 @@ describe('HostParts', () => {
     await files.makeDirectory(`${LOGS}/ns_p_u1/a`, 0o755);
     await files.write(`${LOGS}/ns_p_u1/a/0.log`, 'x', 0o644);
     await files.write(`${LOGS}/ns_p_u1/a/1.log`, 'x', 0o644);
-    await parts.removeContainerLog(identity, 'a', 0);
-    await parts.removeContainerLog(identity, 'a', 0);
+    await parts.removeContainerLog(identity, 'a', 0, 'id');
+    await parts.removeContainerLog(identity, 'a', 0, 'id');
     expect(await files.list(`${LOGS}/ns_p_u1/a`)).toEqual(['1.log']);
     await parts.removeLogDirectory(identity);
     expect(await files.list(LOGS)).toEqual([]);

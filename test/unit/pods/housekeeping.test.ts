@@ -11,6 +11,8 @@ class Host {
   readonly files = new FakeFiles();
   readonly known = new Set<string>();
   readonly warnings: string[] = [];
+  readonly events: string[] = [];
+  linkSweeps = 0;
   readonly clock = new ManualClock();
   /** UIDs whose volumes cannot be taken down. */
   readonly wedged = new Set<string>();
@@ -20,7 +22,7 @@ class Host {
   constructor() {
     const log: Logger = { ...silent, warn: (_fields, message) => this.warnings.push(message), child: () => log };
     this.housekeeping = new Housekeeping(
-      { podLogsDir: '/var/log/pods', everyMs: 10_000 },
+      { podLogsDir: '/var/log/pods', everyMs: 10_000, linksEveryMs: 60_000 },
       {
         knownUids: () => this.known,
         volumes: {
@@ -40,6 +42,8 @@ class Host {
           },
         },
         files: this.files,
+        removeDanglingLinks: async () => void this.linkSweeps++,
+        failed: (message) => this.events.push(message),
         clock: this.clock,
         log,
       },

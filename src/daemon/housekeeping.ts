@@ -1,0 +1,83 @@
+import type { EventRecorder } from '../cluster/port.ts';
+import type { CriRuntime } from '../host/cri/port.ts';
+import type { Files } from '../host/files/port.ts';
+import { nodeReference } from '../node/node-agent.ts';
+import { Housekeeping } from '../pods/housekeeping.ts';
+import type { ContainerLogs } from '../pods/logs/container-logs.ts';
+import { type LiveLog, LogRotator } from '../pods/logs/log-rotator.ts';
+import type { PodLoop } from '../pods/loop.ts';
+import { isAlive } from '../pods/observe/pod-runtime.ts';
+import type { RuntimeCache } from '../pods/observe/runtime-cache.ts';
+import type { VolumeManager } from '../pods/volumes/port.ts';
+import { type Foundation, runPart } from './foundation.ts';
+import type { Machine } from './machine.ts';
+import type { DaemonPodSources } from './pod-sources.ts';
+
+export interface HousekeepingParts {
+  readonly cri: CriRuntime;
+  readonly machine: Machine;
+  readonly events: EventRecorder;
+  readonly files: Files;
+  readonly logs: ContainerLogs;
+  readonly volumes: Pick<VolumeManager, 'existing' | 'tearDown'>;
+  readonly sources: DaemonPodSources;
+  readonly loop: PodLoop;
+  readonly runtime: RuntimeCache;
+}
+
+const SWEEP_MS = 10_000;
+/** kubelet's ContainerGCPeriod. */
+const CONTAINER_GC_MS = 60_000;
+
+/** Starts what keeps the node tidy: leftovers of vanished pods, logs. */
+export function startHousekeeping(foundation: Foundation, parts: HousekeepingParts): void {
+  const { config, clock, log } = foundation;
+  const { cri, machine, events, files, logs, volumes, sources, loop, runtime } = parts;
+  const node = nodeReference(config.nodeName);
+  const housekeeping = new Housekeeping(
+    { podLogsDir: config.podLogsDir, everyMs: SWEEP_MS, linksEveryMs: CONTAINER_GC_MS },
+    {
+      knownUids: () => new Set([...loop.knownUids(), ...uidsOf(sources)]),
+      volumes,
+      cgroups: machine.podCgroups,
+      files,
+      removeDanglingLinks: () => logs.removeDanglingLinks((id) => runs(runtime, id)),
+      failed: (message) => events.event(node, 'Warning', 'ContainerGCFailed', message),
+      clock,
+      log: log.child({ part: 'housekeeping' }),
+    },
+  );
+  runPart(foundation, 'housekeeping', async (signal) => {
+    await Promise.all([sources.pods.whenComplete(signal), runtime.whenListed()]);
+    await housekeeping.run(signal);
+  });
+  const rotator = new LogRotator(
+    { ...config.containerLogs, everyMs: config.containerLogs.monitorMs },
+    { liveLogs: () => liveLogs(runtime, logs), cri, files, clock, log: log.child({ part: 'logs' }) },
+  );
+  runPart(foundation, 'log rotation', async (signal) => {
+    await runtime.whenListed();
+    await rotator.run(signal);
+  });
+}
+
+function* uidsOf({ pods }: DaemonPodSources): Generator<string> {
+  for (const { metadata } of pods.values()) if (metadata.uid !== undefined) yield metadata.uid;
+}
+
+/** A container's id, or the beginning of one, is that of a container which has not ended. */
+function runs(runtime: RuntimeCache, id: string): boolean {
+  return runtime
+    .uids()
+    .some((uid) => runtime.get(uid)?.containers.some((record) => record.id.startsWith(id) && isAlive(record)));
+}
+
+function* liveLogs(runtime: RuntimeCache, logs: ContainerLogs): Generator<LiveLog> {
+  for (const uid of runtime.uids()) {
+    const pod = runtime.get(uid);
+    for (const { id, name, restartCount, state } of pod?.containers ?? []) {
+      if (pod === undefined || state !== 'RUNNING') continue;
+      yield { containerId: id, path: logs.pathOf(pod, name, restartCount) };
+    }
+  }
+}
