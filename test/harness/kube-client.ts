@@ -88,8 +88,14 @@ export class KubeClient {
     return this.call<T>('PUT', pathOf(type, { namespace, name }), object);
   }
 
-  mergePatch<T extends KubeObject>(type: ResourceType, namespace: string | undefined, name: string, patch: unknown) {
-    return this.call<T>('PATCH', pathOf(type, { namespace, name }), patch, 'application/merge-patch+json');
+  mergePatch<T extends KubeObject>(
+    type: ResourceType,
+    namespace: string | undefined,
+    name: string,
+    patch: unknown,
+    subresource?: string,
+  ): Promise<T> {
+    return this.call<T>('PATCH', pathOf(type, { namespace, name, subresource }), patch, 'application/merge-patch+json');
   }
 
   async delete(type: ResourceType, namespace: string | undefined, name: string, graceSeconds?: number): Promise<void> {

@@ -1,26 +1,17 @@
-import { existsSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Pod } from '../../../src/model/pod.ts';
 import { resources } from '../../../src/model/resource.ts';
-import type { EndpointSlice, Service } from '../../../src/model/service.ts';
-import { cgroupDirectories } from '../../harness/cgroup-hierarchies.ts';
-import { cniResultsOf, processesOf } from '../../harness/cleanup.ts';
+import type { Service } from '../../../src/model/service.ts';
 import { type HarnessNode, startNode } from '../../harness/harness-node.ts';
 import { ApiFailure } from '../../harness/kube-client.ts';
 import { leaksOf } from '../../harness/leak-check.ts';
-import { mountsBelow } from '../../harness/mounts.ts';
 import { isReady } from '../../harness/pod-summary.ts';
-import { commandLine } from '../../harness/process-identity.ts';
-import { runCommand } from '../../harness/run-command.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
-import { kernelRules } from './support/kernel-rules.ts';
 import { podOf, STAY, sh } from './support/manifest.ts';
+import { type Traces, tracesGone, tracesOf } from './support/node-traces.ts';
 
 const NAME = 'deckhand-test-e2e-many';
 const COUNT = 100;
-
-/** All that pods leave traces in, as sorted text. */
-type Traces = Readonly<Record<string, readonly string[]>>;
 
 describe(`${COUNT} pods at once`, () => {
   let node: HarnessNode;
@@ -39,9 +30,9 @@ describe(`${COUNT} pods at once`, () => {
     );
     await node.deckhand.api.delete(resources.pods, 'default', 'first');
     await waitFor('no pod', async () => (await node.deckhand.api.list<Pod>(resources.pods)).length === 0);
-    before = await traces();
+    before = await tracesOf(node);
     await waitFor('the first pod to be cleaned up', async () => {
-      before = await traces();
+      before = await tracesOf(node);
       return before['containers']?.length === 0 && before['podDirectories']?.length === 0;
     });
   });
@@ -50,43 +41,6 @@ describe(`${COUNT} pods at once`, () => {
     await node?.close();
     expect(await leaksOf(NAME)).toEqual([]);
   });
-
-  const below = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory).sort() : []);
-
-  async function traces(): Promise<Traces> {
-    const { runDir, libDir, cgroupRoot } = node.run.paths;
-    const { api } = node.deckhand;
-    const ctr = async (...args: string[]) => (await node.containerd.ctr(...args)).split('\n').filter(Boolean).sort();
-    const slices = await api.list<EndpointSlice>(resources.endpointslices, 'default');
-    return {
-      processes: processesOf(NAME)
-        .map(({ pid }) => commandLine(pid).join(' '))
-        .sort(),
-      mounts: [runDir, libDir]
-        .flatMap(mountsBelow)
-        .map(({ mountPoint }) => mountPoint)
-        .sort(),
-      cgroups: cgroupDirectories(cgroupRoot).sort(),
-      podNamespaces: below(`${runDir}/state/io.containerd.grpc.v1.cri/netns`),
-      links: (await runCommand(['ip', '-n', node.netns, '-br', 'link']))
-        .split('\n')
-        .map((line) => (line.split(/\s+/)[0] ?? '').replace(/@.*/, ''))
-        .filter(Boolean)
-        .sort(),
-      rules: [...(await kernelRules(node))].sort(),
-      podDirectories: below(`${libDir}/kubelet/pods`),
-      memory: below(`${libDir}/kubelet/plugins/deckhand.io~memory`),
-      logs: below(`${libDir}/logs`),
-      // lock and last_reserved_ip stay for good.
-      addresses: below(`${libDir}/ipam/${NAME}`).filter((name) => /^\d/.test(name)),
-      cniResults: cniResultsOf(NAME).sort(),
-      containers: await ctr('containers', 'list', '--quiet'),
-      tasks: await ctr('tasks', 'list', '--quiet'),
-      snapshots: (await ctr('snapshots', 'list')).filter((line) => /Active/.test(line)),
-      pods: (await api.list<Pod>(resources.pods)).map(({ metadata }) => metadata.name ?? ''),
-      endpoints: slices.flatMap((slice) => slice.endpoints?.flatMap(({ addresses }) => addresses) ?? []),
-    };
-  }
 
   const pod = (name: string): Pod =>
     podOf(
@@ -109,21 +63,8 @@ describe(`${COUNT} pods at once`, () => {
       { labels: { app: 'many' } },
     );
 
-  /** Waits for the traces to be what they were before there were pods; then says what differs. */
   async function nothingLeft(ofNoPod?: RegExp): Promise<void> {
-    let after: Traces = {};
-    await waitFor(
-      'the last traces to go',
-      async () => {
-        const pairs = Object.entries(await traces()).map(([what, lines]) => {
-          return [what, lines.filter((line) => ofNoPod?.test(line) !== true)] as const;
-        });
-        after = Object.fromEntries(pairs);
-        return JSON.stringify(after) === JSON.stringify(before);
-      },
-      { timeoutMs: 45_000, intervalMs: 500 },
-    ).catch(() => {});
-    expect(after).toEqual(before);
+    expect(await tracesGone(node, before, ofNoPod)).toEqual(before);
   }
 
   it('all become ready, and leave nothing behind when they are deleted', { timeout: 240_000 }, async () => {
@@ -139,9 +80,11 @@ describe(`${COUNT} pods at once`, () => {
       { timeoutMs: 120_000, intervalMs: 250 },
     );
     const ready = seconds();
-    const full = await traces();
+    const full = await tracesOf(node);
     expect(full['addresses']).toHaveLength(COUNT);
-    await waitFor('all endpoints', async () => (await traces())['endpoints']?.length === COUNT, { intervalMs: 500 });
+    await waitFor('all endpoints', async () => (await tracesOf(node))['endpoints']?.length === COUNT, {
+      intervalMs: 500,
+    });
     const rss = (node.deckhand.rssBytes() / 2 ** 20).toFixed(0);
 
     const deleting = performance.now();
