@@ -1,13 +1,7 @@
-import { X509Certificate } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../kit/clock.ts';
-import type { ClientAuthorities } from './port.ts';
-
-/** Who makes a request, as in UserInfo of authentication.k8s.io. */
-export interface Caller {
-  readonly username: string;
-  readonly groups: readonly string[];
-}
+import type { Caller, ClientAuthorities } from './port.ts';
 
 interface Known {
   /** Of the authorities that the certificate was checked against. */
@@ -27,7 +21,7 @@ const LONGEST_CHAIN = 8;
 export class ClientCertificates {
   private readonly authorities: ClientAuthorities;
   private readonly clock: Pick<Clock, 'now'>;
-  private readonly known = new WeakMap<TLSSocket, Known>();
+  private readonly known = new WeakMap<TLSSocket, Known | 'refused'>();
   private roots: readonly X509Certificate[] = [];
   private generation = 0;
 
@@ -45,28 +39,38 @@ export class ClientCertificates {
 
   /** After the handshake, which has checked the certificate against the authorities of that moment. */
   accept(socket: TLSSocket): void {
-    if (!socket.authorized) return;
     const leaf = socket.getPeerX509Certificate();
+    if (leaf === undefined) return;
     const subject = socket.getPeerCertificate().subject as { CN?: string; O?: string | string[] } | undefined;
-    if (leaf === undefined || subject?.CN === undefined || typeof subject.CN !== 'string') return;
+    if (!socket.authorized || subject?.CN === undefined || typeof subject.CN !== 'string') {
+      this.known.set(socket, 'refused');
+      return;
+    }
     const groups = subject.O === undefined ? [] : typeof subject.O === 'string' ? [subject.O] : subject.O;
+    const digest = createHash('sha256').update(leaf.raw).digest('hex');
     this.known.set(socket, {
       generation: this.generation,
-      caller: { username: subject.CN, groups: [...groups, 'system:authenticated'] },
+      caller: {
+        username: subject.CN,
+        groups: [...groups, 'system:authenticated'],
+        // apiserver request/x509 CommonNameUserConversion
+        extra: { 'authentication.kubernetes.io/credential-id': [`X509SHA256=${digest}`] },
+      },
       notBefore: Date.parse(leaf.validFrom),
       notAfter: Date.parse(leaf.validTo),
     });
   }
 
-  /** Undefined: nobody who is known. */
-  callerOf(socket: TLSSocket): Caller | undefined {
+  /** undefined: no certificate was shown. refused: one that is no good, or no longer. */
+  callerOf(socket: TLSSocket): Caller | 'refused' | undefined {
     const known = this.known.get(socket);
+    if (known === undefined || known === 'refused') return known;
     const now = this.clock.now();
-    if (known === undefined || now < known.notBefore || now >= known.notAfter) return undefined;
+    if (now < known.notBefore || now >= known.notAfter) return 'refused';
     if (known.generation !== this.generation) {
       if (!leadsTo(this.roots, chainOf(socket), now)) {
-        this.known.delete(socket);
-        return undefined;
+        this.known.set(socket, 'refused');
+        return 'refused';
       }
       known.generation = this.generation;
     }

@@ -108,6 +108,7 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       format: own.log.format ?? kubelet.logging.format ?? 'json',
     },
     healthz: { address: kubelet.healthzBindAddress, port: kubelet.healthzPort },
+    nodeAPI: nodeApiOf(kubelet),
     api: { qps: kubelet.kubeAPIQPS, burst: kubelet.kubeAPIBurst },
     events: { qps: kubelet.eventRecordQPS, burst: kubelet.eventBurst },
     runtime: {
@@ -217,6 +218,24 @@ function nodeNameOf(own: string, proxys: string, machineName: () => string, wron
   if (error !== undefined)
     wrong('DeckhandConfiguration', path, `makes the node name ${JSON.stringify(name)}: ${error}`);
   return name;
+}
+
+function nodeApiOf(kubelet: Kubelet): Config['nodeAPI'] {
+  const { anonymous, webhook } = kubelet.authentication;
+  const { mode, webhook: review } = kubelet.authorization;
+  return {
+    enabled: kubelet.enableServer,
+    readOnlyPort: kubelet.readOnlyPort,
+    anonymous: anonymous.enabled,
+    tokens: { enabled: webhook.enabled, cacheMs: webhook.cacheTTL },
+    authorization: { mode, allowedMs: review.cacheAuthorizedTTL, deniedMs: review.cacheUnauthorizedTTL },
+    debuggingHandlers: kubelet.enableDebuggingHandlers,
+    profilingHandler: kubelet.enableProfilingHandler,
+    debugFlagsHandler: kubelet.enableDebugFlagsHandler,
+    systemLogHandler: kubelet.enableSystemLogHandler,
+    systemLogQuery: kubelet.enableSystemLogQuery,
+    streamIdleMs: kubelet.streamingConnectionIdleTimeout,
+  };
 }
 
 /** A list of CPUs goes before amounts of CPU, as in cmd/kubelet/app/server.go. */

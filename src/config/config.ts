@@ -63,6 +63,27 @@ export interface Config {
   readonly log: { readonly verbosity: number; readonly format: 'json' | 'text' };
   /** Port 0: none is served. */
   readonly healthz: { readonly address: string; readonly port: number };
+  /** The node's own API, which node.address and node.kubeletPort place. */
+  readonly nodeAPI: {
+    readonly enabled: boolean;
+    /** 0: none. It answers anybody over plain HTTP. */
+    readonly readOnlyPort: number;
+    readonly anonymous: boolean;
+    /** Ask the API server who holds a bearer token, and how long its answer holds. */
+    readonly tokens: { readonly enabled: boolean; readonly cacheMs: number };
+    readonly authorization: {
+      readonly mode: 'AlwaysAllow' | 'Webhook';
+      readonly allowedMs: number;
+      readonly deniedMs: number;
+    };
+    readonly debuggingHandlers: boolean;
+    readonly profilingHandler: boolean;
+    readonly debugFlagsHandler: boolean;
+    readonly systemLogHandler: boolean;
+    readonly systemLogQuery: boolean;
+    /** A stream in which nothing moves for this long is ended. */
+    readonly streamIdleMs: number;
+  };
   readonly api: { readonly qps: number; readonly burst: number };
   readonly events: { readonly qps: number; readonly burst: number };
   readonly runtime: {

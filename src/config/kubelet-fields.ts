@@ -129,15 +129,15 @@ export const kubeletFields = {
   address: ip(),
   allowedUnsafeSysctls: or(listOf(text()), []),
   authentication: section({
-    anonymous: section({ enabled: later(no()) }),
-    webhook: section({ enabled: later(yes()), cacheTTL: later(or(duration(), '2m')) }),
+    anonymous: section({ enabled: no() }),
+    webhook: section({ enabled: yes(), cacheTTL: or(duration(), '2m') }),
     x509: section({ clientCAFile: or(text('a path of a file'), '') }),
   }),
   authorization: section({
-    mode: later(or(oneOf('AlwaysAllow', 'Webhook'), 'Webhook')),
+    mode: or(oneOf('AlwaysAllow', 'Webhook'), 'Webhook'),
     webhook: section({
-      cacheAuthorizedTTL: later(or(duration(), '5m')),
-      cacheUnauthorizedTTL: later(or(duration(), '30s')),
+      cacheAuthorizedTTL: or(duration(), '5m'),
+      cacheUnauthorizedTTL: or(duration(), '30s'),
     }),
   }),
   // What the runtime says goes before it (KEP-4033); see daemon/check-machine.ts.
@@ -166,7 +166,7 @@ export const kubeletFields = {
   enableDebugFlagsHandler: yes(),
   enableDebuggingHandlers: yes(),
   enableProfilingHandler: yes(),
-  enableServer: later(yes()),
+  enableServer: yes(),
   enableSystemLogHandler: yes(),
   enableSystemLogQuery: later(no()),
   enforceNodeAllocatable: listOf(
@@ -244,7 +244,7 @@ export const kubeletFields = {
   protectKernelDefaults: no(),
   providerID: or(text(), ''),
   qosReserved: later(mapOf(text())),
-  readOnlyPort: later(or(port(), 0)),
+  readOnlyPort: or(port(), 0),
   registerNode: yes(),
   registerWithTaints: or(listOf(taint), []),
   registryBurst: or(integer(1), 10),
@@ -268,7 +268,7 @@ export const kubeletFields = {
   staticPodPath: or(text('a path of a file or a directory'), ''),
   staticPodURL: or(text('an http or https URL'), ''),
   staticPodURLHeader: or(mapOf(listOf(text())), {}),
-  streamingConnectionIdleTimeout: later(or(duration(), '4h')),
+  streamingConnectionIdleTimeout: or(duration(), '4h'),
   syncFrequency: or(duration(1000), '1m'),
   systemCgroups: later(or(text(), '')),
   systemReserved: or(reserved(), {}),

@@ -1,8 +1,11 @@
 import { HttpApiClient } from '../cluster/api-client.ts';
 import type { ApiConnection } from '../cluster/kubeconfig.ts';
 import { loadKubeconfig } from '../cluster/kubeconfig.ts';
+import type { Config } from '../config/config.ts';
+import type { Node } from '../model/node.ts';
 import { ObjectAdmission } from '../standalone/admission.ts';
 import { Controllers } from '../standalone/controllers/controllers.ts';
+import { HttpsNodeProxy } from '../standalone/http/node-proxy.ts';
 import { ManifestApiClient } from '../standalone/manifests/manifest-api-client.ts';
 import { ManifestsFollower } from '../standalone/manifests/manifests-follower.ts';
 import { SchemaTree } from '../standalone/schema/schema-tree.ts';
@@ -11,6 +14,8 @@ import type { Foundation } from './foundation.ts';
 
 /** kube-apiserver's default --service-node-port-range. */
 const NODE_PORTS = { from: 30_000, to: 32_767 };
+
+const CONNECT_MS = 10_000;
 
 export interface Standalone {
   readonly connection: ApiConnection;
@@ -34,6 +39,8 @@ export async function startStandalone(foundation: Foundation): Promise<Standalon
       log: logger,
       schemas,
       random,
+      nodeProxy: (client) =>
+        new HttpsNodeProxy({ client, connectTimeoutMs: CONNECT_MS, placeOf: (node) => ownPlace(config, node) }),
       rules: (store, rootCa, authority) => {
         const admission = new ObjectAdmission(
           {
@@ -68,4 +75,12 @@ export async function startStandalone(foundation: Foundation): Promise<Standalon
       follower.start();
     },
   };
+}
+
+/** This node's API, which need not listen on the address that its Node shows. */
+function ownPlace({ nodeName, node }: Config, { metadata }: Node): { host: string; port: number } | undefined {
+  if (metadata.name !== nodeName) return undefined;
+  const { address, kubeletPort: port } = node;
+  if (address === '0.0.0.0') return { host: '127.0.0.1', port };
+  return { host: address === '::' ? '::1' : address, port };
 }

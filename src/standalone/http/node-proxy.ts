@@ -22,6 +22,8 @@ export interface HttpsNodeProxyOptions {
   /** PEM; without it the node's certificate is not checked, as kube-apiserver does by default. */
   readonly nodeAuthority?: string | undefined;
   readonly connectTimeoutMs: number;
+  /** Where a node's API is when its object does not say it right (it listens on loopback). */
+  readonly placeOf?: (node: Node) => { readonly host: string; readonly port: number } | undefined;
 }
 
 const DEFAULT_PORT = 10250;
@@ -51,7 +53,7 @@ export class HttpsNodeProxy implements NodeProxy {
   }
 
   forward(node: Node, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { host, port } = addressOf(node);
+    const { host, port } = this.placeOf(node);
     return new Promise((resolve, reject) => {
       const headers: Record<string, string | string[]> = {};
       for (const [name, value] of Object.entries(request.headers)) {
@@ -97,7 +99,7 @@ export class HttpsNodeProxy implements NodeProxy {
     };
     let address: { host: string; port: number };
     try {
-      address = addressOf(node);
+      address = this.placeOf(node);
     } catch (error) {
       fail(error);
       return;
@@ -123,6 +125,10 @@ export class HttpsNodeProxy implements NodeProxy {
     socket.on('error', () => onward.destroy());
     socket.on('close', () => onward.destroy());
     onward.on('close', () => socket.destroy());
+  }
+
+  private placeOf(node: Node): { host: string; port: number } {
+    return this.options.placeOf?.(node) ?? addressOf(node);
   }
 
   private tlsOptions(): { cert: string; key: string; ca?: string; rejectUnauthorized: boolean } {

@@ -28,6 +28,8 @@ class Held<T> {
   }
 }
 
+/** Lets everybody do everything. */
+const open = { refuse: () => Promise.resolve(undefined) };
 const real = new SystemClock();
 let offsetMs: number;
 const clock: Clock = {
@@ -65,7 +67,7 @@ beforeEach(async () => {
     .add('/broken', { GET: () => Promise.reject(new Error('secret')) });
   server = new NodeServer(
     { address: '127.0.0.1', port: 0 },
-    { serving, clientAuthorities: authorities, router, clock, log: silent },
+    { security: { serving, clientAuthorities: authorities, authorizer: open }, router, clock, log: silent },
   );
   await server.start();
 });
@@ -156,7 +158,7 @@ describe('the node API', () => {
   it('says which address it could not have', async () => {
     const second = new NodeServer(
       { address: '127.0.0.1', port: server.port },
-      { serving, router: new Router(), clock, log: silent },
+      { security: { serving, authorizer: open }, router: new Router(), clock, log: silent },
     );
     await expect(second.start()).rejects.toMatchObject({ code: 'Unavailable' });
   });

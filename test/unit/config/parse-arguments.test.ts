@@ -54,7 +54,11 @@ describe('flags by the rules of kubelet’s', () => {
     ['--runtime-cgroups=/x', ['warning --runtime-cgroups: is a known flag, but not yet honoured']],
     ['--storage_driver_db=x', [expect.stringMatching(/^warning --storage-driver-db: is a flag of cAdvisor/)]],
     ['--cleanup', [expect.stringMatching(/^error --cleanup: is a flag of kube-proxy that deckhand does not honour/)]],
-    ['--read-only-port=10255', ['warning --read-only-port: is 10255: it is known, but not yet honoured']],
+    [
+      '--make-iptables-util-chains=false',
+      ['warning --make-iptables-util-chains: is false: it is known, but not yet honoured'],
+    ],
+    ['--read-only-port=10255', []],
     ['--read-only-port=0', []],
     ['--topology-manager-policy=none', []],
     ['--ipvs-strict-arp', []],
