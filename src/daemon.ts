@@ -13,6 +13,7 @@ import { holdLockFile } from './daemon/lock-file.ts';
 import { openMachine } from './daemon/machine.ts';
 import { openNode, zoneOf } from './daemon/node.ts';
 import { serveNodeApi } from './daemon/node-api.ts';
+import { nodePods } from './daemon/node-pods.ts';
 import { openPodSources } from './daemon/pod-sources.ts';
 import { type Pods, startPods } from './daemon/pods.ts';
 import { explainServiceIdentity } from './daemon/service-identity.ts';
@@ -169,7 +170,15 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
   nodeParts.run({ pods, services, hostIPs });
   const checks = healthChecks({ pods, services, node });
   await serveHealth(foundation, checks);
-  await serveNodeApi(foundation, { api, node: () => node.current, checks, authority: standalone?.authority });
+  await serveNodeApi(foundation, {
+    api,
+    cri,
+    pods: nodePods(sources.pods, pods.loop),
+    runtime: pods.runtime,
+    node: () => node.current,
+    checks,
+    authority: standalone?.authority,
+  });
   standalone?.followManifests();
   log.info(
     { node: config.nodeName, runtime: `${runtimeVersion.runtimeName} ${runtimeVersion.runtimeVersion}` },

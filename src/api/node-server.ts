@@ -106,6 +106,8 @@ export class NodeServer {
       const server = createServer({
         ...this.context(security),
         ...limits,
+        // A stream may end in one direction and go on in the other.
+        allowHalfOpen: true,
         handshakeTimeout: HANDSHAKE_MS,
         // Without authorities of our own OpenSSL would believe those of the machine.
         requestCert: clientAuthorities !== undefined,
@@ -223,7 +225,11 @@ export class NodeServer {
       response.detachSocket(socket as Socket);
       socket.end();
     });
-    void this.answer(request, response, { socket, head });
+    const take = (): Duplex => {
+      response.detachSocket(socket as Socket);
+      return socket;
+    };
+    void this.answer(request, response, { socket, head, take });
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse, upgrade?: Upgrade): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Unsubscribe } from '../kit/emitter.ts';
+import type { Pod } from '../model/pod.ts';
 
 /** Something that the server is made with and that may be replaced while it serves. */
 interface Replaceable<T> {
@@ -36,4 +37,46 @@ export interface Reviews {
   holderOf(token: string): Promise<Caller | undefined>;
   /** Whether a caller may (SubjectAccessReview). */
   mayAccess(caller: Caller, access: NodeAccess): Promise<boolean>;
+}
+
+/** The pods that this node is to run, each with the status that the node has made of it last. */
+export interface NodePods {
+  values(): Iterable<Pod>;
+  /** With `uid`, only if that is its own or its mirror pod's. */
+  find(namespace: string, name: string, uid?: string): Pod | undefined;
+}
+
+/** What the runtime has of one pod; newest first. */
+export interface PodInRuntime {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly sandboxes: readonly {
+    readonly id: string;
+    readonly state: 'READY' | 'NOTREADY';
+    readonly createdAt: number;
+    readonly ips: readonly string[];
+    readonly hostNetwork: boolean;
+  }[];
+  readonly containers: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly sandboxId: string;
+    readonly state: 'CREATED' | 'RUNNING' | 'EXITED' | 'UNKNOWN';
+    readonly restartCount: number;
+    readonly createdAt: number;
+    readonly startedAt: number;
+    readonly image: string;
+    readonly imageRef: string;
+    /** It is said to have ended, and the runtime has yet to confirm it. */
+    readonly provisional: boolean;
+  }[];
+}
+
+/** What the runtime runs, kept fresh. */
+export interface RuntimeView {
+  get(uid: string): PodInRuntime | undefined;
+  uids(): readonly string[];
+  /** Told a pod's UID after its record changed. */
+  subscribe(listener: (uid: string) => void): Unsubscribe;
 }

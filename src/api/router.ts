@@ -20,6 +20,8 @@ export interface Upgrade {
   readonly socket: Duplex;
   /** What came after the head of the request already. */
   readonly head: Buffer;
+  /** The connection is the caller's of this from now on; `response` is no longer of use. */
+  take(): Duplex;
 }
 
 export type Handler = (exchange: Exchange) => void | Promise<void>;

@@ -1,16 +1,22 @@
 import { Authorizer } from '../api/authorization/authorizer.ts';
 import { checksText, type HealthCheck, runChecks } from '../api/health-checks.ts';
 import { NodeServer } from '../api/node-server.ts';
+import type { NodePods, RuntimeView } from '../api/port.ts';
 import { RequestMetrics, requestMetricFamilies } from '../api/request-metrics.ts';
 import { Router, sendText } from '../api/router.ts';
 import { ApiReviews } from '../cluster/api-reviews.ts';
 import type { ApiClient } from '../cluster/port.ts';
+import type { CriRuntime } from '../host/cri/port.ts';
 import type { Node } from '../model/node.ts';
 import { startClientAuthorities, startServingCertificate } from './certificates.ts';
 import type { Foundation } from './foundation.ts';
+import { withPodRoutes } from './node-api-routes.ts';
 
 export interface NodeApiDeps {
   readonly api: ApiClient;
+  readonly pods: NodePods;
+  readonly runtime: RuntimeView;
+  readonly cri: CriRuntime;
   readonly node: () => Node | undefined;
   readonly checks: readonly HealthCheck[];
   /** PEM: whose certificates are believed where no clientCAFile says so. */
@@ -46,7 +52,7 @@ export async function serveNodeApi(foundation: Foundation, deps: NodeApiDeps): P
     },
     {
       security: { serving, clientAuthorities, tokens: nodeAPI.tokens.enabled ? reviews : undefined, authorizer },
-      router: openRouter(foundation, deps),
+      router: withPodRoutes(openRouter(foundation, deps), foundation, deps),
       clock,
       log,
       metrics: new RequestMetrics(families, 'readwrite', { clock }),

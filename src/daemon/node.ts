@@ -42,12 +42,12 @@ const CGROUP_V1 =
   'cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. Please migrate to cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1';
 
 /**
- * What status.declaredFeatures says (component-helpers/nodedeclaredfeatures). Upstream knows five:
- * RestartAllContainersOnContainerExits, ExtendWebSocketsToKubelet, InPlacePodLevelResourcesVerticalScaling,
- * InPlacePodVerticalScalingInitContainers and UserNamespacesHostNetworkSupport. deckhand has none of them yet; the API
- * server and the scheduler keep pods that need one away from a node that does not declare it.
+ * What status.declaredFeatures says (component-helpers/nodedeclaredfeatures). Upstream knows five;
+ * RestartAllContainersOnContainerExits, InPlacePodLevelResourcesVerticalScaling, InPlacePodVerticalScalingInitContainers
+ * and UserNamespacesHostNetworkSupport are not there yet: the API server and the scheduler keep pods that need one away
+ * from a node that does not declare it.
  */
-const DECLARED_FEATURES: readonly string[] = [];
+const DECLARED_FEATURES: readonly string[] = ['ExtendWebSocketsToKubelet'];
 
 /** Waits until no other machine uses this node's name, and builds the node's agent. */
 export async function openNode(foundation: Foundation, deps: NodeDeps, signal: AbortSignal): Promise<NodeParts> {

@@ -40,7 +40,10 @@ export async function startStandalone(foundation: Foundation): Promise<Standalon
       schemas,
       random,
       nodeProxy: (client) =>
-        new HttpsNodeProxy({ client, connectTimeoutMs: CONNECT_MS, placeOf: (node) => ownPlace(config, node) }),
+        new HttpsNodeProxy(
+          { client, connectTimeoutMs: CONNECT_MS, placeOf: (node) => ownPlace(config, node) },
+          { clock },
+        ),
       rules: (store, rootCa, authority) => {
         const admission = new ObjectAdmission(
           {

@@ -224,6 +224,11 @@ export class PodLoop {
     return this.states.size;
   }
 
+  /** What was made of a pod last. */
+  statusOf(uid: string): PodStatus | undefined {
+    return this.states.get(uid)?.lastStatus;
+  }
+
   private runPod(uid: string): RunResult {
     const state = this.stateOf(uid);
     if (state === undefined) {

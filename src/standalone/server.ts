@@ -142,6 +142,8 @@ export class EmbeddedApi {
         rejectUnauthorized: false,
         ALPNProtocols: ['http/1.1'],
         minVersion: 'TLSv1.2',
+        // A stream may end in one direction and go on in the other.
+        allowHalfOpen: true,
         keepAliveTimeout: 120_000,
         noDelay: true,
       });

@@ -1,12 +1,14 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect } from 'node:tls';
+import type { Clock } from '../../kit/clock.ts';
 import { messageOf } from '../../kit/errors.ts';
+import { joinStreams } from '../../kit/join-streams.ts';
 import type { Node, NodeAddress } from '../../model/node.ts';
 import type { KeyPair } from '../certificates/key-pair.ts';
-import { StatusError, statusOf } from './status-error.ts';
+import { badRequest, StatusError, statusOf } from './status-error.ts';
 
 /** The way to a node's HTTPS API, for logs, exec, attach and port-forward. */
 export interface NodeProxy {
@@ -27,6 +29,7 @@ export interface HttpsNodeProxyOptions {
 }
 
 const DEFAULT_PORT = 10250;
+const LONGEST_REFUSAL = 2048;
 const ADDRESS_TYPES: readonly NodeAddress['type'][] = [
   'InternalIP',
   'Hostname',
@@ -45,11 +48,16 @@ const NOT_FORWARDED: ReadonlySet<string> = new Set([
   'host',
 ]);
 
+// What is a connection's own stays: an upgrade is asked for in the same words.
+const KEPT_BACK: ReadonlySet<string> = new Set(['authorization', 'cookie', 'host']);
+
 export class HttpsNodeProxy implements NodeProxy {
   private readonly options: HttpsNodeProxyOptions;
+  private readonly clock: Pick<Clock, 'after'>;
 
-  constructor(options: HttpsNodeProxyOptions) {
+  constructor(options: HttpsNodeProxyOptions, deps: { readonly clock: Pick<Clock, 'after'> }) {
     this.options = options;
+    this.clock = deps.clock;
   }
 
   forward(node: Node, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -71,6 +79,10 @@ export class HttpsNodeProxy implements NodeProxy {
       onward.setTimeout(this.options.connectTimeoutMs, () => onward.destroy(new Error('the node does not answer')));
       onward.on('response', (answer) => {
         onward.setTimeout(0);
+        if ((answer.statusCode ?? 502) >= 300) {
+          refusalOf(answer).then(reject, reject);
+          return;
+        }
         response.writeHead(answer.statusCode ?? 502, withoutHopHeaders(answer.headers));
         // Followed logs trickle: each piece is sent on as it comes.
         response.flushHeaders();
@@ -93,38 +105,57 @@ export class HttpsNodeProxy implements NodeProxy {
   upgrade(node: Node, path: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const fail = (error: unknown): void => {
       if (!socket.writable) return;
-      const body = JSON.stringify(statusOf(error));
-      const reason = 'HTTP/1.1 502 Bad Gateway\r\ncontent-type: application/json\r\nconnection: close\r\n';
-      socket.end(`${reason}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+      const status = statusOf(error);
+      const body = JSON.stringify(status);
+      const start = `HTTP/1.1 ${status.code} ${STATUS_CODES[status.code ?? 500]}\r\ncontent-type: application/json\r\n`;
+      socket.end(`${start}connection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
     };
-    let address: { host: string; port: number };
+    let place: { host: string; port: number };
     try {
-      address = this.placeOf(node);
+      place = this.placeOf(node);
     } catch (error) {
       fail(error);
       return;
     }
-    const onward = connect({ ...address, ALPNProtocols: ['http/1.1'], ...this.tlsOptions() });
-    onward.setTimeout(this.options.connectTimeoutMs, () => onward.destroy(new Error('the node does not answer')));
-    onward.once('secureConnect', () => {
-      onward.setTimeout(0);
-      let text = `${request.method} ${path} HTTP/1.1\r\nhost: ${address.host}:${address.port}\r\n`;
-      for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
-        const name = request.rawHeaders[i]?.toLowerCase() ?? '';
-        if (name !== 'authorization' && name !== 'host')
-          text += `${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`;
-      }
-      onward.write(`${text}\r\n`);
-      if (head.length > 0) onward.write(head);
-      // The node's answer to the upgrade goes to the caller as it is.
-      onward.pipe(socket).pipe(onward);
-      onward.off('error', fail);
-      onward.on('error', () => socket.destroy());
+    const headers = ['Host', `${place.host}:${place.port}`];
+    for (let at = 0; at + 1 < request.rawHeaders.length; at += 2) {
+      const [name = '', value = ''] = [request.rawHeaders[at], request.rawHeaders[at + 1]];
+      if (!KEPT_BACK.has(name.toLowerCase()) && !name.toLowerCase().startsWith('impersonate-'))
+        headers.push(name, value);
+    }
+    const onward = httpsRequest({
+      path,
+      method: request.method ?? 'GET',
+      headers,
+      createConnection: () =>
+        connect({
+          ...place,
+          allowHalfOpen: true,
+          noDelay: true,
+          ALPNProtocols: ['http/1.1'],
+          ...this.tlsOptions(),
+        } as object),
     });
-    onward.on('error', fail);
-    socket.on('error', () => onward.destroy());
+    onward.setTimeout(this.options.connectTimeoutMs, () => onward.destroy(new Error('the node does not answer')));
+    onward.on('error', (error) => fail(unreachable(node, error)));
+    onward.on('upgrade', (answer, far: Duplex, farHead) => {
+      onward.setTimeout(0);
+      socket.write(headOf(answer, 'Switching Protocols'));
+      if (farHead.length > 0) socket.write(farHead);
+      if (head.length > 0) far.write(head);
+      void joinStreams(socket, far, 0, this.clock);
+    });
+    // Not upgraded: the node's own words, and the end of the connection. Nothing may be asked of the node behind them
+    // with this server's credentials (CVE-2018-1002105).
+    onward.on('response', (answer) => {
+      onward.setTimeout(0);
+      socket.write(headOf(answer, answer.statusMessage ?? '', true));
+      answer.pipe(socket);
+      answer.on('error', () => socket.destroy());
+    });
+    socket.on('error', () => socket.destroy());
     socket.on('close', () => onward.destroy());
-    onward.on('close', () => socket.destroy());
+    onward.end();
   }
 
   private placeOf(node: Node): { host: string; port: number } {
@@ -169,4 +200,36 @@ function withoutHopHeaders(headers: IncomingMessage['headers']): Record<string, 
 function unreachable(node: Node, error: Error): StatusError {
   const message = `error dialing the API of node "${node.metadata.name}": ${messageOf(error)}`;
   return new StatusError('Unavailable', 503, 'ServiceUnavailable', message);
+}
+
+/** The head of an answer as it came; a body of unknown length ends with the connection. */
+function headOf(answer: IncomingMessage, reason: string, last = false): string {
+  let text = `HTTP/1.1 ${answer.statusCode} ${reason}\r\n`;
+  for (let at = 0; at + 1 < answer.rawHeaders.length; at += 2) {
+    const name = answer.rawHeaders[at]?.toLowerCase() ?? '';
+    if (last && (name === 'connection' || name === 'transfer-encoding' || name === 'keep-alive')) continue;
+    text += `${answer.rawHeaders[at]}: ${answer.rawHeaders[at + 1]}\r\n`;
+  }
+  return `${text}${last ? 'Connection: close\r\n' : ''}\r\n`;
+}
+
+/** What the node says no with, as a Status (registry/generic/rest GenericHttpResponseChecker). */
+async function refusalOf(answer: IncomingMessage): Promise<StatusError> {
+  let text = '';
+  for await (const chunk of answer) {
+    text += chunk;
+    if (text.length > LONGEST_REFUSAL) break;
+  }
+  text = text.slice(0, LONGEST_REFUSAL);
+  const code = answer.statusCode ?? 502;
+  if (code === 400) return badRequest(text);
+  if (code === 404)
+    return new StatusError('NotFound', 404, 'NotFound', `the server could not find the requested resource: ${text}`);
+  const message = code === 500 ? `Internal error occurred: ${text}` : `the node answered ${code}: ${text}`;
+  return new StatusError(
+    'Internal',
+    code,
+    code === 500 ? 'InternalError' : (STATUS_CODES[code] ?? 'Unknown').replaceAll(' ', ''),
+    message,
+  );
 }

@@ -20,7 +20,9 @@ const POD = '/api/v1/namespaces/default/pods/web';
 beforeAll(async () => {
   server = await startEmbeddedApi(
     {},
-    { nodeProxy: (pair) => new HttpsNodeProxy({ client: pair, connectTimeoutMs: 2_000 }) },
+    {
+      nodeProxy: (pair) => new HttpsNodeProxy({ client: pair, connectTimeoutMs: 2_000 }, { clock: new SystemClock() }),
+    },
   );
   client = await TestClient.fromKubeconfig(server.api.kubeconfigPath);
   // A node's HTTPS API that says what it was asked, by whom.
