@@ -17,6 +17,7 @@ import { nodePods } from './daemon/node-pods.ts';
 import { openPodSources } from './daemon/pod-sources.ts';
 import { type Pods, startPods } from './daemon/pods.ts';
 import { explainServiceIdentity } from './daemon/service-identity.ts';
+import { talkToServiceManager } from './daemon/service-manager.ts';
 import { startServices } from './daemon/services.ts';
 import type { CriRuntime, VersionInfo } from './host/cri/port.ts';
 import { RealCri } from './host/cri/real.ts';
@@ -180,6 +181,10 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     authority: standalone?.authority,
   });
   standalone?.followManifests();
+  await talkToServiceManager(foundation, {
+    checks,
+    status: () => `node ${config.nodeName} is ${node.ready ? '' : 'not '}Ready; pods: ${pods.loop.size}`,
+  });
   log.info(
     { node: config.nodeName, runtime: `${runtimeVersion.runtimeName} ${runtimeVersion.runtimeVersion}` },
     'deckhand is up',

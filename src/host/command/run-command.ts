@@ -11,6 +11,8 @@ export interface CommandResult {
 export interface CommandOptions {
   readonly deadlineMs: number;
   readonly clock: Clock;
+  /** In addition to PATH and LC_ALL, which is all that a program is given otherwise. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Called when the process has really ended, which may be long after the deadline (state D cannot be killed). */
   readonly onExit?: () => void;
 }
@@ -35,7 +37,14 @@ export function runCommand(file: string, args: readonly string[], options: Comma
     const child = execFile(
       file,
       args,
-      { env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }, maxBuffer: 1 << 20 },
+      {
+        env: {
+          PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+          LC_ALL: 'C',
+          ...options.environment,
+        },
+        maxBuffer: 1 << 20,
+      },
       (error, stdout, stderr) => {
         timer.cancel();
         if (error !== null && typeof error.code === 'string') {
