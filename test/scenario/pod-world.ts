@@ -227,6 +227,8 @@ export class PodWorld {
   readonly errors: string[] = [];
   /** How often the agent asked the runtime for what. */
   readonly calls = new Map<string, number>();
+  /** Of the agent that runs. */
+  metrics = new Metrics();
   /** How often the agent made up its mind about a pod. */
   looks = 0;
   /** The call that the agent repeated without end at one moment; it is not answered any more. */
@@ -254,6 +256,7 @@ export class PodWorld {
     const log = this.logger();
     const { maxCrashBackoffMs = 300_000 } = this.options;
     const metrics = new Metrics();
+    this.metrics = metrics;
     const events: EventRecorder = {
       event: (about, type, reason, message) => {
         this.events.push({ atMs: clock.now(), pod: about.name ?? '', type, reason, message });

@@ -176,3 +176,11 @@ describe('dnsConfigFor', () => {
     expect(warnings[0]?.omitted).toEqual(['d32']);
   });
 });
+
+describe('hostnameOverride', () => {
+  it('goes before hostname, subdomain and the pod’s name, and has no domain', () => {
+    const spec = { hostnameOverride: 'own.example', hostname: 'other', subdomain: 'sub' };
+    expect(hostnameOf(podWith(spec), 'cluster.local')).toEqual({ hostname: 'own.example', domain: '' });
+    expect(sandboxHostnameOf(podWith(spec), 'cluster.local')).toBe('own.example');
+  });
+});
