@@ -1,82 +1,69 @@
+import { readFileSync } from 'node:fs';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { openIptables } from '../src/host/iptables/real.ts';
+import { FakeNet } from '../src/host/net/fake.ts';
+import { FastNftables } from '../src/host/nftables/fast.ts';
 import { openNftables } from '../src/host/nftables/real.ts';
+import { NftSession } from '../src/host/nftables/session.ts';
+import { SystemClock } from '../src/kit/clock.ts';
 import { silent } from '../src/kit/log.ts';
+import { Metrics } from '../src/kit/metrics.ts';
+import type { EndpointSlice, Service } from '../src/model/service.ts';
 import { IptablesBackend } from '../src/services/act/iptables-backend.ts';
 import { NftablesBackend } from '../src/services/act/nftables-backend.ts';
-import type { ServicePortRules, Target } from '../src/services/model.ts';
-import type { BaseRules, ProxyBackend } from '../src/services/port.ts';
+import { ServiceLoop } from '../src/services/loop.ts';
+import type { ProxyBackend } from '../src/services/port.ts';
+import { ProxyMetrics } from '../src/services/proxy-metrics.ts';
 import { createNetns, deleteNetns } from '../test/harness/netns.ts';
 import { tryCommand } from '../test/harness/run-command.ts';
+import { FakeView } from '../test/unit/services/support/fake-view.ts';
+import { facts } from '../test/unit/services/support/objects.ts';
+import { compactSlice, serviceAt } from './services/objects.ts';
 
-// How long the kernel's Service rules take: all of them from nothing, and one endpoint more or less among them. Beside
-// it the floor: the command that writes them, run for a change that costs it nothing.
+// How long the kernel's Service rules take, from the moment that the watch tells of a change to the kernel's commit,
+// through everything that the daemon does in between: all of them from nothing; one endpoint more or less, while all is
+// quiet and while other changes stream in. Beside it the floor: the writing command, run for next to nothing.
 
 const { values } = parseArgs({
   options: {
-    services: { type: 'string', default: '10,100,1000,5000' },
+    services: { type: 'string', default: '10,100,1000,10000' },
     backend: { type: 'string', default: 'nftables,nft,legacy' },
-    changes: { type: 'string', default: '40' },
+    changes: { type: 'string', default: '200' },
+    /** Other changes a second, for the second half of the measurement. */
+    rate: { type: 'string', default: '50' },
   },
 });
 const changes = Number(values.changes);
+const rate = Number(values.rate);
+const clock = new SystemClock();
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
-
-const base: BaseRules = {
-  family: 'IPv4',
-  nodePorts: { kind: 'local', loopback: false },
-  localDetector: { kind: 'clusterCIDR', cidrs: ['10.128.0.0/9'] },
-  masqueradeAll: false,
-  masqueradeBit: 14,
-  localhostNodePorts: false,
-  tcpBeLiberal: false,
-};
-
-const addressOf = (net: number, index: number): string =>
-  `${net}.${(index >> 16) & 255}.${(index >> 8) & 255}.${index & 255}`;
-
-function rulesOf(index: number, endpoints: number): readonly ServicePortRules[] {
-  const targets: Target[] = Array.from({ length: endpoints }, (_, at) => ({
-    address: addressOf(11, index * 4 + at + 1),
-    port: 8080,
-    local: false,
-  }));
-  return [
-    {
-      name: `bench/s${index}`,
-      service: `bench/s${index}`,
-      family: 'IPv4',
-      protocol: 'TCP',
-      frontends: [{ kind: 'clusterIP', address: addressOf(10, index + 1), port: 80 }],
-      affinitySeconds: 0,
-      internalPolicy: 'Cluster',
-      internal: 'forward',
-      externalPolicy: 'Cluster',
-      external: 'forward',
-      cluster: targets,
-      local: [],
-      reachable: targets,
-      sourceRanges: [],
-      sourceRangesHaveNode: false,
-      healthCheckNodePort: 0,
-      serving: [],
-    },
-  ];
-}
 
 interface Subject {
   readonly backend: ProxyBackend;
   /** Runs the writing command for next to nothing. */
   floor(): Promise<unknown>;
+  /** CPU milliseconds of a process that stays beside this one. */
+  otherCpuMs(): number;
+  otherRss(): number;
+  close(): Promise<void>;
 }
 
 async function subject(kind: string, prefix: readonly string[]): Promise<Subject> {
-  if (kind === 'nftables') {
-    const nftables = await openNftables({ family: 'IPv4', prefix });
-    if (nftables === undefined) throw new Error('no nftables here');
+  if (kind === 'nftables' || kind === 'nft-f') {
+    const plain = await openNftables({ family: 'IPv4', prefix });
+    if (plain === undefined) throw new Error('no nftables here');
+    const session = new NftSession({ prefix }, { clock });
+    const nftables = kind === 'nft-f' ? plain : new FastNftables({ plain, session, log: silent });
     return {
       backend: new NftablesBackend({ nftables, log: silent }),
-      floor: () => tryCommand([...prefix, 'nft', '-f', '-'], { input: 'add table ip bench\n' }),
+      floor: () =>
+        kind === 'nft-f'
+          ? tryCommand([...prefix, 'nft', '-f', '-'], { input: 'add table ip bench\n' })
+          : session.ask('add table ip bench'),
+      otherCpuMs: () => cpuMsOf(session.pid),
+      otherRss: () => rssOf(session.pid),
+      close: () => session.close(),
     };
   }
   const flavour = kind === 'legacy' ? 'legacy' : 'nft';
@@ -86,7 +73,21 @@ async function subject(kind: string, prefix: readonly string[]): Promise<Subject
     backend: new IptablesBackend({ iptables, log: silent }),
     floor: () =>
       tryCommand([...prefix, `iptables-${flavour}-restore`, '--noflush'], { input: '*nat\n:BENCH -\nCOMMIT\n' }),
+    otherCpuMs: () => 0,
+    otherRss: () => 0,
+    close: async () => {},
   };
+}
+
+function cpuMsOf(pid: number | undefined): number {
+  if (pid === undefined) return 0;
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+function rssOf(pid: number | undefined): number {
+  if (pid === undefined) return 0;
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
@@ -95,45 +96,87 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - started;
 }
 
-function percentile(numbers: readonly number[], part: number): number {
+function percentile(numbers: readonly number[], part: number): string {
   const sorted = [...numbers].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+  return (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN).toFixed(2);
 }
 
-for (const kind of values.backend.split(',')) {
-  for (const amount of values.services.split(',').map(Number)) {
-    const netns = `dhbench-${process.pid}`;
-    await createNetns(netns);
-    try {
-      const { backend, floor } = await subject(kind, ['nsenter', `--net=/run/netns/${netns}`]);
-      const all = new Map(
-        Array.from({ length: amount }, (_, index) => [`bench/s${index}`, rulesOf(index, 2)] as const),
-      );
-      const cold = await timed(() => backend.sync({ base, services: all, complete: true }));
-      // One Service with three endpoints is there throughout, as in any cluster.
-      await backend.sync({ base, services: [['bench/s0', rulesOf(0, 3)]], complete: false });
-      const times: number[] = [];
-      const floors: number[] = [];
-      let operations = 0;
-      for (let turn = 0; turn < changes; turn++) {
-        const index = 1 + (Math.floor(turn / 2) % Math.max(1, amount - 1));
-        const services = [[`bench/s${index}`, rulesOf(index, turn % 2 === 0 ? 3 : 2)] as const];
-        times.push(
-          await timed(async () => {
-            operations = (await backend.sync({ base, services, complete: false })).operations;
-          }),
-        );
-        floors.push(await timed(floor));
-      }
-      const [p50, p99, floor50] = [percentile(times, 0.5), percentile(times, 0.99), percentile(floors, 0.5)];
-      const rss = Math.round(process.memoryUsage.rss() / 1024 / 1024);
-      say(
-        `${kind.padEnd(9)} ${String(amount).padStart(6)} Services: cold ${Math.round(cold)} ms; one endpoint, ` +
-          `${operations} operations: p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms; the command alone ` +
-          `${floor50.toFixed(1)} ms (${(p50 / floor50).toFixed(2)} ×); RSS of the benchmark ${rss} MiB`,
-      );
-    } finally {
-      await deleteNetns(netns);
-    }
+const shown = (times: readonly number[]): string => `p50 ${percentile(times, 0.5)} p99 ${percentile(times, 0.99)} ms`;
+
+async function measure(kind: string, amount: number): Promise<void> {
+  const netns = `dhbench-${process.pid}`;
+  await createNetns(netns);
+  const prefix = ['nsenter', `--net=/run/netns/${netns}`];
+  const { backend, floor, otherCpuMs, otherRss, close } = await subject(kind, prefix);
+  const services = new FakeView<Service>();
+  const slices = new FakeView<EndpointSlice>();
+  for (let index = 0; index < amount; index++) {
+    services.put(serviceAt(index));
+    // One Service with three endpoints is there throughout, as in any cluster.
+    slices.put(compactSlice(index, index === 0 ? 3 : 2));
   }
+  const loop = new ServiceLoop(
+    { facts: { ...facts, localDetector: { kind: 'clusterCIDR', cidrs: ['11.0.0.0/8'] } }, minSyncMs: 0 },
+    {
+      clock,
+      log: silent,
+      metrics: new ProxyMetrics(new Metrics()),
+      services,
+      slices,
+      backends: [backend],
+      net: new FakeNet({}, ['192.168.0.2', '127.0.0.1']),
+    },
+  );
+  try {
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    delay.enable();
+    const cold = await timed(async () => {
+      await loop.start();
+      await loop.settled();
+    });
+    delay.disable();
+    const change = async (turn: number): Promise<void> => {
+      slices.put(compactSlice(1 + (Math.floor(turn / 2) % Math.max(1, amount - 1)), turn % 2 === 0 ? 3 : 2));
+      await loop.settled();
+    };
+    for (let turn = 0; turn < 4; turn++) await change(turn);
+    const floors: number[] = [];
+    for (let turn = 0; turn < 10; turn++) floors.push(await timed(floor));
+    const cpu = process.cpuUsage();
+    const other = otherCpuMs();
+    const quiet: number[] = [];
+    for (let turn = 0; turn < changes; turn++) quiet.push(await timed(() => change(turn)));
+    const { user, system } = process.cpuUsage(cpu);
+    const cpuPerThousand = (((user + system) / 1000 + otherCpuMs() - other) / changes).toFixed(2);
+
+    const busy: number[] = [];
+    let turns = 0;
+    const stream = setInterval(() => {
+      turns++;
+      slices.put(
+        compactSlice(Math.floor(amount / 2) + (turns % Math.max(1, Math.floor(amount / 2) - 1)), 2 + (turns & 1)),
+      );
+    }, 1000 / rate);
+    for (let turn = 0; turn < changes / 2; turn++) {
+      await clock.sleep(13);
+      busy.push(await timed(() => change(turn)));
+    }
+    clearInterval(stream);
+    await loop.settled();
+    const rss = Math.round(process.memoryUsage.rss() / 1024 / 1024);
+    say(
+      `${kind.padEnd(9)} ${String(amount).padStart(6)} Services: cold ${Math.round(cold)} ms (longest stall ` +
+        `${Math.round(delay.max / 1e6)} ms); one endpoint: ${shown(quiet)}; with ${rate} changes a second beside: ` +
+        `${shown(busy)}; the command alone ${percentile(floors, 0.5)} ms; CPU ${cpuPerThousand} s per 1,000 changes; ` +
+        `RSS ${rss} MiB + ${otherRss().toFixed(1)} MiB`,
+    );
+  } finally {
+    await loop.close();
+    await close();
+    await deleteNetns(netns);
+  }
+}
+
+for (const amount of values.services.split(',').map(Number)) {
+  for (const kind of values.backend.split(',')) await measure(kind, amount);
 }

@@ -182,21 +182,16 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       maxImages: kubelet.nodeStatusMaxImages,
     },
     services: {
-      mode: proxy.mode,
+      mode: proxy.mode ?? 'auto',
       clusterCIDR: proxy.clusterCIDR,
       detectLocal: detectLocalOf(proxy),
-      nodePortAddresses: proxy.nodePortAddresses,
-      masqueradeAll: proxy.iptables.masqueradeAll,
-      masqueradeBit: proxy.iptables.masqueradeBit,
-      localhostNodePorts: proxy.iptables.localhostNodePorts,
+      ...rulesOf(proxy),
       conntrack: {
         maxPerCore: proxy.conntrack.maxPerCore,
         min: proxy.conntrack.min,
         tcpEstablishedMs: proxy.conntrack.tcpEstablishedTimeout,
         tcpCloseWaitMs: proxy.conntrack.tcpCloseWaitTimeout,
       },
-      syncPeriodMs: proxy.iptables.syncPeriod,
-      minSyncPeriodMs: proxy.iptables.minSyncPeriod,
     },
   };
 }
@@ -244,6 +239,25 @@ function reservedOf({ kubeReserved, systemReserved, reservedSystemCPUs, eviction
   if (cpus === undefined) return { kube: kubeReserved, system: systemReserved, evictionHard };
   const { cpu: _cpu, ...kube } = kubeReserved;
   return { kube, system: { ...systemReserved, cpu: String(cpus.size) }, evictionHard };
+}
+
+/** Each mode has settings of its own; in nftables mode node ports are at the node's first address and not on loopback. */
+function rulesOf(
+  proxy: KubeProxy,
+): Pick<
+  Config['services'],
+  'nodePortAddresses' | 'masqueradeAll' | 'masqueradeBit' | 'localhostNodePorts' | 'syncPeriodMs' | 'minSyncPeriodMs'
+> {
+  const { nodePortAddresses, nftables, iptables } = proxy;
+  const own = proxy.mode === 'nftables' ? nftables : iptables;
+  return {
+    nodePortAddresses: proxy.mode === 'nftables' && nodePortAddresses.length === 0 ? ['primary'] : nodePortAddresses,
+    localhostNodePorts: proxy.mode !== 'nftables' && iptables.localhostNodePorts,
+    masqueradeAll: own.masqueradeAll,
+    masqueradeBit: own.masqueradeBit,
+    syncPeriodMs: own.syncPeriod,
+    minSyncPeriodMs: own.minSyncPeriod,
+  };
 }
 
 function detectLocalOf({ detectLocalMode: mode, detectLocal }: KubeProxy): Config['services']['detectLocal'] {

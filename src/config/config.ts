@@ -182,7 +182,8 @@ export interface Config {
     readonly maxImages: number;
   };
   readonly services: {
-    readonly mode: 'iptables' | 'nftables';
+    /** auto: nftables where this machine has it, else iptables; all else as kube-proxy without a mode. */
+    readonly mode: 'auto' | 'iptables' | 'nftables';
     readonly clusterCIDR: readonly string[];
     readonly detectLocal:
       | { readonly mode: 'ClusterCIDR' | 'NodeCIDR' }

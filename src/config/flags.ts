@@ -248,7 +248,13 @@ const GROUPS: readonly FlagGroup[] = [
   {
     title: 'Services',
     flags: [
-      proxy('proxy-mode', 'mode', 'text', 'MODE', 'how rules are written: iptables (default) or nftables'),
+      proxy(
+        'proxy-mode',
+        'mode',
+        'text',
+        'MODE',
+        'nftables or iptables (default: nftables if it works here)',
+      ),
       proxy(
         'cluster-cidr',
         'clusterCIDR',

@@ -100,12 +100,13 @@ export const kubeProxyFields = {
   }),
   logging,
   metricsBindAddress: ipPort(),
-  mode: or(oneOf('iptables', 'nftables'), 'iptables'),
+  /** Absent: nftables where this machine has it, else iptables. kube-proxy: iptables. */
+  mode: oneOf('iptables', 'nftables'),
   nftables: section({
     masqueradeBit: bit(),
     masqueradeAll: no(),
     syncPeriod: or(duration(), '30s'),
-    minSyncPeriod: or(duration(), '1s'),
+    minSyncPeriod: or(duration(), '50ms'),
   }),
   nodePortAddresses: or(listOf(text('a CIDR or primary')), []),
   oomScoreAdj: later(or(exactInteger(-1000, 1000), -999)),

@@ -1,20 +1,15 @@
 import type { Config } from '../config/config.ts';
 import { RealConntrack } from '../host/conntrack/real.ts';
-import { openIptables } from '../host/iptables/real.ts';
 import { RealNet } from '../host/net/real.ts';
-import { openNftables } from '../host/nftables/real.ts';
-import { CodedError } from '../kit/errors.ts';
-import type { Logger } from '../kit/log.ts';
 import type { IPFamily } from '../model/service.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
-import { IptablesBackend } from '../services/act/iptables-backend.ts';
 import { applyKernelSettings } from '../services/act/kernel-settings.ts';
-import { NftablesBackend } from '../services/act/nftables-backend.ts';
 import { ServiceLoop } from '../services/loop.ts';
-import type { LocalDetector, ProxyBackend, ProxyFacts } from '../services/port.ts';
+import type { LocalDetector, ProxyFacts } from '../services/port.ts';
 import { ProxyMetrics } from '../services/proxy-metrics.ts';
 import type { Caches } from './caches.ts';
 import type { Foundation } from './foundation.ts';
+import { openProxyBackends } from './proxy-backends.ts';
 
 export interface ServicesDeps {
   readonly caches: Caches;
@@ -31,7 +26,13 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   const { config, clock, log, metrics, closers } = foundation;
   const logger = log.child({ part: 'services' });
   const net = new RealNet();
-  const backends = await openBackends(config.services.mode, logger);
+  const opened = await openProxyBackends(config.services.mode, { clock, log: logger });
+  const { backends } = opened;
+  logger.info(
+    { mode: opened.mode, families: backends.map(({ family }) => family) },
+    'chose how Service rules are written',
+  );
+  closers.add('what writes Service rules', () => opened.close());
   const families = backends.map(({ family }) => family);
   const { localhostNodePorts, conntrack } = config.services;
   const settings = await applyKernelSettings(
@@ -70,29 +71,6 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   return loop;
 }
 
-/** One backend for each address family that this kernel has. */
-async function openBackends(mode: Config['services']['mode'], log: Logger): Promise<ProxyBackend[]> {
-  const backends: ProxyBackend[] = [];
-  for (const family of ['IPv4', 'IPv6'] as const) {
-    const backend = mode === 'nftables' ? await nftablesBackend(family, log) : await iptablesBackend(family, log);
-    if (backend !== undefined) backends.push(backend);
-  }
-  if (backends.length === 0) {
-    throw new CodedError('Unavailable', `no ${mode} here: install the package ${mode}, and run as root`, { mode });
-  }
-  return backends;
-}
-
-async function iptablesBackend(family: IPFamily, log: Logger): Promise<ProxyBackend | undefined> {
-  const iptables = await openIptables({ family });
-  return iptables === undefined ? undefined : new IptablesBackend({ iptables, log });
-}
-
-async function nftablesBackend(family: IPFamily, log: Logger): Promise<ProxyBackend | undefined> {
-  const nftables = await openNftables({ family });
-  return nftables === undefined ? undefined : new NftablesBackend({ nftables, log });
-}
-
 export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 'podCIDRs' | 'zone'>): ProxyFacts {
   const { services } = config;
   const nodeIPs: Partial<Record<IPFamily, string>> = {};
@@ -106,6 +84,7 @@ export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 
     masqueradeAll: services.masqueradeAll,
     masqueradeBit: services.masqueradeBit,
     localhostNodePorts: services.localhostNodePorts,
+    serviceCIDRs: config.kubeconfig === undefined ? config.embeddedAPI.serviceCIDR : [],
   };
 }
 

@@ -6,6 +6,7 @@ import type { Clock } from '../kit/clock.ts';
 import { messageOf, tryAll } from '../kit/errors.ts';
 import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/log.ts';
+import { formatCidr, parseCidr } from '../model/cidr.ts';
 import type { EndpointSlice, IPFamily, Service } from '../model/service.ts';
 import { UdpFlowCleaner } from './act/udp-flow-cleaner.ts';
 import type { Problem, ServicePortRules } from './model.ts';
@@ -104,6 +105,7 @@ export class ServiceLoop {
   private readonly observer: ServiceObserver;
   private readonly queue: KeyedQueue;
   private readonly stop = new AbortController();
+  private readonly waiting = new Set<() => void>();
   private facts: ProxyFacts;
   private running = false;
 
@@ -176,11 +178,35 @@ export class ServiceLoop {
     };
   }
 
+  /**
+   * Resolves when the kernel holds everything that has been seen until now, in each family; at once when nothing waits.
+   * Rejects with the signal's reason, for a kernel that refuses everything would never let it resolve.
+   */
+  async settled(signal?: AbortSignal): Promise<void> {
+    while (this.running && this.lanes.some((lane) => (lane.syncingSince ?? lane.pendingSince) !== undefined)) {
+      signal?.throwIfAborted();
+      await new Promise<void>((resolve, reject) => {
+        const done = (): void => {
+          this.waiting.delete(done);
+          signal?.removeEventListener('abort', aborted);
+          resolve();
+        };
+        const aborted = (): void => {
+          this.waiting.delete(done);
+          reject(signal?.reason);
+        };
+        this.waiting.add(done);
+        signal?.addEventListener('abort', aborted, { once: true });
+      });
+    }
+  }
+
   /** Ends syncing; waits for a transaction under way. The rules stay. */
   async close(): Promise<void> {
     this.running = false;
     this.stop.abort(new Error('the Service loop is closed'));
     this.observer.close();
+    this.tellWaiting();
     await this.queue.close();
   }
 
@@ -305,6 +331,7 @@ export class ServiceLoop {
     lane.lastSyncedAt = clock.now();
     lane.lastError = undefined;
     lane.setAside = report.setAside;
+    this.tellWaiting();
     this.showReport(lane, report);
     this.showPending(lane);
     if (report.operations > 0) {
@@ -346,6 +373,7 @@ export class ServiceLoop {
       masqueradeBit: facts.masqueradeBit,
       localhostNodePorts: facts.localhostNodePorts,
       tcpBeLiberal: this.options.tcpBeLiberal ?? false,
+      serviceCIDRs: rangesOf(facts.serviceCIDRs, family),
     };
   }
 
@@ -405,11 +433,20 @@ export class ServiceLoop {
     metrics.noLocalEndpoints.set({ traffic_policy: 'external', ip_family }, external);
   }
 
+  private tellWaiting(): void {
+    for (const done of [...this.waiting]) done();
+  }
+
   private countFailure(lane: Lane, partial: boolean): void {
     const label = { ip_family: lane.family };
     this.deps.metrics.restoreFailures.inc(label);
     if (partial) this.deps.metrics.partialRestoreFailures.inc(label);
   }
+}
+
+function rangesOf(texts: readonly string[], family: IPFamily): readonly string[] {
+  const ranges = texts.flatMap((text) => parseCidr(text) ?? []).filter((range) => range.family === family);
+  return [...new Set(ranges.map(formatCidr))].sort();
 }
 
 function noteLacking(lane: Lane, service: string, rules: readonly ServicePortRules[]): void {

@@ -40,6 +40,8 @@ export interface ProxyFacts {
   readonly masqueradeBit: number;
   /** Node ports on 127.0.0.1; needs net.ipv4.conf.all.route_localnet=1. IPv4 only. */
   readonly localhostNodePorts: boolean;
+  /** Ranges of cluster IPs (ServiceCIDR objects), both families. */
+  readonly serviceCIDRs: readonly string[];
 }
 
 /** Where node ports answer, in one address family. */
@@ -57,6 +59,8 @@ export interface BaseRules {
   readonly localhostNodePorts: boolean;
   /** net.netfilter.nf_conntrack_tcp_be_liberal is set: packets in state INVALID are let through. */
   readonly tcpBeLiberal: boolean;
+  /** Of this family, canonical and sorted. Where the backend can, what goes to an address that no Service has is dropped. */
+  readonly serviceCIDRs: readonly string[];
 }
 
 export interface RuleChange {

@@ -174,7 +174,14 @@ export class FakeIptables implements IptablesPort {
       const to = parseIp(destinationOf(state).address);
       const isLocal = to !== undefined && this.isLocal(to);
       const chain = fromNode ? 'OUTPUT' : isLocal ? 'INPUT' : 'FORWARD';
-      for (const passed of this.hook('filter', chain, [{ ...state, end: undefined }])) {
+      let filtered = this.hook('filter', chain, [{ ...state, end: undefined }]);
+      // What the node sends to itself goes out and comes in again.
+      if (fromNode && isLocal) {
+        filtered = filtered.flatMap((one) =>
+          one.end === 'drop' || one.end === 'reject' ? one : this.hook('filter', 'INPUT', [{ ...one, end: undefined }]),
+        );
+      }
+      for (const passed of filtered) {
         if (passed.end === 'drop' || passed.end === 'reject' || (isLocal && !fromNode)) ended.push(passed);
         else ended.push(...this.hook('nat', 'POSTROUTING', [{ ...passed, end: undefined }]));
       }

@@ -9,6 +9,7 @@ import { assignPlaces } from '../delta/nftables/places.ts';
 import { NftTransaction } from '../delta/nftables/transaction.ts';
 import type { ServicePortRules, Target } from '../model.ts';
 import type { BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
+import { ChainNumbers } from '../render/nftables/chain-numbers.ts';
 import {
   container,
   containersOf,
@@ -45,7 +46,9 @@ interface Leftover {
 }
 
 /** Rules of so many Services are worked out before other work gets its turn. */
-const rendersPerTurn = 200;
+const rendersPerTurn = 50;
+/** So many Services are written in one transaction when all are. */
+const servicesPerPiece = 1_000;
 const nothing: Contribution = { elements: new Map(), chains: [], affinitySets: [] };
 
 /**
@@ -71,6 +74,7 @@ export class NftablesBackend implements ProxyBackend {
   private owners = new Map<string, string>();
   /** Frontends that more than one Service asks for. */
   private contested = new Set<string>();
+  private numbers = new ChainNumbers(sha256);
   /** Chains and affinity sets that nothing leads to any more, until they are taken away. */
   private unused = { chains: new Set<string>(), sets: new Set<string>() };
   private setAside = new Map<string, string>();
@@ -143,23 +147,14 @@ export class NftablesBackend implements ProxyBackend {
   private async syncAll(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
     const sent: NftTransaction[] = [];
     const leftover = await this.readBack();
-    this.reset();
+    this.reset(leftover);
     let transaction = new NftTransaction(this.table);
     const wantedBase = this.putBase(change.base, leftover, transaction);
-    const services = [...change.services];
-    const commit = await this.prepare(services, change.base, transaction, leftover);
-    try {
-      await this.send(transaction, signal);
-      sent.push(transaction);
-      commit();
-    } catch (error) {
-      // Only what the kernel refuses can be the fault of one Service.
-      if (!hasCode(error, 'CommandFailed')) throw error;
-      transaction = new NftTransaction(this.table);
-      this.putBase(change.base, leftover, transaction);
-      await this.send(transaction, signal);
-      sent.push(transaction);
-      await this.halve(services, change.base, leftover, sent, signal);
+    await this.send(transaction, signal);
+    sent.push(transaction);
+    // In pieces: each Service is complete in itself, and neither its rules nor their text must be in memory all at once.
+    for (const services of piecesOf(change.services)) {
+      await this.syncPiece(services, change.base, leftover, sent, signal);
     }
     transaction = new NftTransaction(this.table);
     this.removeLeftover(leftover, wantedBase, transaction);
@@ -170,8 +165,8 @@ export class NftablesBackend implements ProxyBackend {
     return this.report(sent);
   }
 
-  /** Applies ever smaller groups, until what the kernel refuses stands alone and is set aside. */
-  private async halve(
+  /** Applies a group, or ever smaller ones, until what the kernel refuses stands alone and is set aside. */
+  private async syncPiece(
     services: Services,
     base: BaseRules,
     leftover: Leftover,
@@ -185,6 +180,7 @@ export class NftablesBackend implements ProxyBackend {
       commit();
       sent.push(transaction);
     } catch (error) {
+      // Only what the kernel refuses can be the fault of one Service.
       if (!hasCode(error, 'CommandFailed')) throw error;
       const [first] = services;
       if (services.length === 1 && first !== undefined) {
@@ -196,8 +192,8 @@ export class NftablesBackend implements ProxyBackend {
         return;
       }
       const middle = services.length >> 1;
-      await this.halve(services.slice(0, middle), base, leftover, sent, signal);
-      await this.halve(services.slice(middle), base, leftover, sent, signal);
+      await this.syncPiece(services.slice(0, middle), base, leftover, sent, signal);
+      await this.syncPiece(services.slice(middle), base, leftover, sent, signal);
     }
   }
 
@@ -269,8 +265,17 @@ export class NftablesBackend implements ProxyBackend {
     const affinitySets: string[] = [];
     for (const port of rules) {
       const mine = this.withOwnFrontends(service, port, found);
-      const rendered = renderService(mine, base, this.placesOf(mine, before, leftover), sha256);
+      const rendered = renderService(
+        mine,
+        base,
+        this.placesOf(mine, before, leftover),
+        (chain) => this.numbers.of(chain),
+        sha256,
+      );
       for (const { container: name, key, value } of rendered.elements) elements.set(`${name}\t${key}`, value ?? '');
+      for (const chain of rendered.entries) {
+        elements.set(`${container.serviceChains}\t${this.numbers.of(chain)}`, `goto ${chain}`);
+      }
       for (const chain of rendered.chains) {
         found.chains.set(chain.name, chain);
         chains.add(chain.name);
@@ -354,9 +359,13 @@ export class NftablesBackend implements ProxyBackend {
     for (const [id, change] of uses) {
       const before = this.setUses.get(id) ?? 0;
       const after = before + change;
-      const element = elementOf(id, '');
+      const { container: name, key } = elementOf(id, '');
+      const value = name === container.serviceChains ? `goto ${this.numbers.chain(key)}` : undefined;
       if (before === 0 && after > 0) {
-        if (leftover?.elements.get(element.container)?.has(element.key) !== true) transaction.addElement(element);
+        const there = leftover?.elements.get(name)?.get(key);
+        if (there === (value ?? '')) continue;
+        if (there !== undefined) this.removeElement(id, transaction);
+        transaction.addElement({ container: name, key, value });
       } else if (before > 0 && after === 0) this.removeElement(id, transaction);
     }
   }
@@ -366,13 +375,14 @@ export class NftablesBackend implements ProxyBackend {
     transaction.removeElement(name, key);
   }
 
+  /** Chains are named for what is in them. */
   private isThere(chain: Chain, leftover: Leftover | undefined): boolean {
+    if ((this.chainUses.get(chain.name) ?? 0) > 0) return true;
     if (leftover !== undefined) {
       const listed = leftover.table?.chains.get(chain.name);
       return listed !== undefined && sameLines(listed.rules, chain.rules);
     }
-    // Chains are named for what is in them.
-    return (this.chainUses.get(chain.name) ?? 0) > 0;
+    return false;
   }
 
   private commit(
@@ -417,6 +427,7 @@ export class NftablesBackend implements ProxyBackend {
   private removeUnused(transaction: NftTransaction): void {
     const { chains, sets } = this.unused;
     if (chains.size > 0) transaction.removeChains([...chains].sort(leadersFirst));
+    for (const name of chains) this.numbers.forget(name);
     for (const name of [...this.endpointMaps].filter((map) => chains.has(placeChainOf(map)))) {
       transaction.removeContainer('map', name);
       this.endpointMaps.delete(name);
@@ -459,7 +470,7 @@ export class NftablesBackend implements ProxyBackend {
     if (chains.length > 0) transaction.removeChains(chains.sort(leadersFirst));
     for (const name of leftover.table?.containers.keys() ?? []) {
       if (isEndpointsMap(name)) {
-        if (this.chainUses.has(placeChainOf(name))) this.endpointMaps.add(name);
+        if (this.chainUses.has(placeChainOf(name))) this.endpointMaps.add(ownCopy(name));
         else transaction.removeContainer('map', name);
       }
       if (name.startsWith(affinityPrefix) && !this.affinitySets.has(name)) {
@@ -472,7 +483,7 @@ export class NftablesBackend implements ProxyBackend {
     const containers = containersOf(this.family);
     const text = await this.nft.table(tableName);
     if (text === undefined) return { elements: new Map(), table: undefined };
-    const table = parseTable(text, (name) => !name.startsWith(affinityPrefix));
+    const table = await inTurns(parseTable(text, (name) => !name.startsWith(affinityPrefix)));
     const foreign = containers.find(
       ({ name, definition }) => (table.containers.get(name) ?? definition) !== definition,
     );
@@ -486,7 +497,11 @@ export class NftablesBackend implements ProxyBackend {
     return { elements: table.elements, table };
   }
 
-  private reset(): void {
+  private reset(leftover: Leftover): void {
+    this.numbers = new ChainNumbers(sha256);
+    for (const [number, value] of leftover.elements.get(container.serviceChains) ?? []) {
+      this.numbers.adopt(ownCopy(number), ownCopy(value.replace('goto ', '')));
+    }
     this.contributions = new Map();
     this.chainUses = new Map();
     this.setUses = new Map();
@@ -534,6 +549,31 @@ export class NftablesBackend implements ProxyBackend {
   }
 }
 
+/** Lets others have the event loop in between. */
+async function inTurns<T>(steps: Generator<void, T>): Promise<T> {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    await nextTurn();
+  }
+}
+
+/** V8 keeps the whole listing alive for the sake of a name cut out of it. */
+function ownCopy(text: string): string {
+  return [...text].join('');
+}
+
+function* piecesOf(services: Iterable<Services[number]>): IterableIterator<Services> {
+  let piece: Services[number][] = [];
+  for (const service of services) {
+    piece.push(service);
+    if (piece.length < servicesPerPiece) continue;
+    yield piece;
+    piece = [];
+  }
+  if (piece.length > 0) yield piece;
+}
+
 /** Where the first frontend of a port has the endpoints of a list. */
 function placesKey(
   port: ServicePortRules,
@@ -566,7 +606,8 @@ function leadersFirst(a: string, b: string): number {
 }
 
 function isShared(id: string): boolean {
-  return id.startsWith(`${container.clusterIps}\t`) || id.startsWith(`${container.hairpin}\t`);
+  const name = id.slice(0, id.indexOf('\t'));
+  return name === container.clusterIps || name === container.hairpin || name === container.serviceChains;
 }
 
 function isFrontend(id: string): boolean {

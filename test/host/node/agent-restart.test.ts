@@ -7,7 +7,7 @@ import { leaksOf } from '../../harness/leak-check.ts';
 import { isReady } from '../../harness/pod-summary.ts';
 import { RequestStream } from '../../harness/request-stream.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
-import { kernelRules, missingFrom, rulesLeadingTo } from './support/kernel-rules.ts';
+import { addressOf, kernelRules, missingFrom, rulesLeadingTo } from './support/kernel-rules.ts';
 import { podOf, STAY, sh, web } from './support/manifest.ts';
 import { NodePods } from './support/node-pods.ts';
 import { fingerprints } from './support/stable-pods.ts';
@@ -91,6 +91,7 @@ describe('kill -9 of deckhand at any moment', () => {
     expect(await leaksOf(NAME)).toEqual([]);
   });
 
+  let goes = '';
   const service = (name: string, selector: Record<string, string>): Promise<Service> =>
     node.deckhand.api.create<Service>(resources.services, {
       metadata: { name, namespace: 'default' },
@@ -159,6 +160,7 @@ describe('kill -9 of deckhand at any moment', () => {
       what: 'a Service is changed and another one goes',
       provoke: async () => {
         await service('goes', { app: 'web' });
+        goes = await addressOf(node, 'default/goes');
         await node.deckhand.api.mergePatch(resources.services, 'default', 'made', {
           spec: { ports: [{ port: 81, targetPort: 8080 }] },
         });
@@ -170,7 +172,7 @@ describe('kill -9 of deckhand at any moment', () => {
         const answers = async () => (await node.local.request(`http://${spec?.clusterIP}:81/`)).status === 200;
         await waitFor('the changed Service to answer', answers);
         await waitFor('the rules of what went to go', async () => {
-          return ![...(await kernelRules(node))].some((rule) => rule.includes('default/goes'));
+          return ![...(await kernelRules(node))].some((rule) => rule.includes(`${goes} . `));
         });
       },
     },

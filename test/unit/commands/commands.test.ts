@@ -62,7 +62,7 @@ describe('config check', () => {
     expect(await configCheck([`--config=${good}`, '--make-iptables-util-chains=false'], { output: 'yaml' })).toBe(0);
     expect(parseAllDocuments(out).map((document) => document.toJS())).toMatchObject([
       { apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration', maxOpenFiles: 5, maxPods: 110 },
-      { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration', mode: 'iptables' },
+      { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration' },
       { apiVersion: 'deckhand.dev/v1alpha1', kind: 'DeckhandConfiguration', rootDir: '/var/lib/kubelet' },
     ]);
     expect(err.split('\n').filter((line) => line !== '' && !line.startsWith('error: '))).toEqual([

@@ -57,7 +57,7 @@ describe('loadConfig', () => {
       cgroups: { root: '/', driver: 'cgroupfs', perQOS: true, enforceNodeAllocatable: ['pods'] },
       reserved: { evictionHard: { 'memory.available': '100Mi' } },
       node: { statusUpdateMs: 10_000, statusReportMs: 300_000, leaseSeconds: 40, maxImages: 50, kubeletPort: 10_250 },
-      services: { mode: 'iptables', masqueradeBit: 14, localhostNodePorts: true, minSyncPeriodMs: 50 },
+      services: { mode: 'auto', masqueradeBit: 14, localhostNodePorts: true, minSyncPeriodMs: 50 },
     });
   });
 

@@ -14,8 +14,14 @@ export interface ListedTable {
 
 const elementsHead = 'elements = {';
 
-/** Reads what `nft -n list table` printed. `wanted`: whether a container's elements are looked at. */
-export function parseTable(text: string, wanted: (container: string) => boolean): ListedTable {
+/** So many elements are read in one step. */
+const perStep = 5_000;
+
+/**
+ * Reads what `nft -n list table` printed, in steps: ten thousand Services are megabytes, and nobody should wait for all
+ * of them to be read. `wanted`: whether a container's elements are looked at.
+ */
+export function* parseTable(text: string, wanted: (container: string) => boolean): Generator<void, ListedTable> {
   const table: ListedTable = { chains: new Map(), containers: new Map(), elements: new Map() };
   const head = /^\t(chain|map|set) (\S+) \{$/gm;
   for (let found = head.exec(text); found !== null; found = head.exec(text)) {
@@ -26,7 +32,7 @@ export function parseTable(text: string, wanted: (container: string) => boolean)
     else {
       const start = body.indexOf(elementsHead);
       table.containers.set(name, linesOf(start === -1 ? body : body.slice(0, start)).join('; '));
-      if (wanted(name)) table.elements.set(name, start === -1 ? new Map() : elementsOf(body, start));
+      if (wanted(name)) table.elements.set(name, start === -1 ? new Map() : yield* elementsOf(body, start));
     }
     head.lastIndex = end;
   }
@@ -45,13 +51,17 @@ function chainOf(lines: readonly string[]): ListedChain {
   return first.startsWith('type ') ? { hook: first, rules: others } : { hook: undefined, rules: lines };
 }
 
-function elementsOf(body: string, start: number): Map<string, string> {
+function* elementsOf(body: string, start: number): Generator<void, Map<string, string>> {
   const elements = new Map<string, string>();
+  const end = body.lastIndexOf('}');
   // No element has a brace or a comma in it.
-  const text = body.slice(start + elementsHead.length, body.lastIndexOf('}'));
-  for (const element of text.split(',')) {
-    const [key = '', value = ''] = element.trim().split(' : ');
+  for (let at = start + elementsHead.length; at < end; ) {
+    const comma = body.indexOf(',', at);
+    const next = comma === -1 ? end : comma;
+    const [key = '', value = ''] = body.slice(at, next).trim().split(' : ');
     elements.set(key, value);
+    at = next + 1;
+    if (elements.size % perStep === 0) yield;
   }
   return elements;
 }

@@ -1,6 +1,6 @@
 import type { BaseRules } from '../../port.ts';
 import { container } from './containers.ts';
-import { localSource, markRule, markText, wordsOf } from './words.ts';
+import { localSource, markRule, markText, oneOf, wordsOf } from './words.ts';
 
 export interface Chain {
   readonly name: string;
@@ -11,8 +11,8 @@ export interface Chain {
 }
 
 /** Names of chains that other rules lead to. */
-export const refuseChain = 'refuse';
 const servicesChain = 'services';
+const dispatchChain = 'dispatch';
 const masqueradingChain = 'masquerading';
 const endpointsCheckChain = 'service-endpoints-check';
 const nodePortsCheckChain = 'nodeport-endpoints-check';
@@ -32,21 +32,35 @@ export function renderBase(base: BaseRules): readonly Chain[] {
   const frontend = `${ip} daddr . meta l4proto . th dport`;
   const mark = markText(base);
   return [
-    { name: refuseChain, rules: ['reject'] },
     { name: firewallCheckChain, rules: [`${frontend} vmap @${container.firewallIps}`] },
-    { name: endpointsCheckChain, rules: [`${frontend} vmap @${container.noEndpointServices}`] },
+    {
+      name: endpointsCheckChain,
+      rules: [`${frontend} @${container.refusedServices} reject`, `${frontend} @${container.droppedServices} drop`],
+    },
     {
       name: nodePortsCheckChain,
-      rules: [`${spaced(nodePortScope(base))}meta l4proto . th dport vmap @${container.noEndpointNodePorts}`],
+      rules: [
+        `${spaced(nodePortScope(base))}meta l4proto . th dport @${container.refusedNodePorts} reject`,
+        `${spaced(nodePortScope(base))}meta l4proto . th dport @${container.droppedNodePorts} drop`,
+      ],
     },
     // A port of a cluster IP that the Service does not have; those that it has were translated before.
-    { name: clusterIpsCheckChain, rules: [`${ip} daddr @${container.clusterIps} reject`] },
+    {
+      name: clusterIpsCheckChain,
+      rules: [
+        `${ip} daddr @${container.clusterIps} reject`,
+        // An address of the range that no Service has: it would leave the node by the default route, and come back.
+        ...(base.serviceCIDRs.length === 0 ? [] : [`${ip} daddr ${oneOf(base.serviceCIDRs)} drop`]),
+      ],
+    },
+    // The priority is where a packet can carry a number from one rule to the next; `endpointRule` takes it away again.
+    { name: dispatchChain, rules: [`meta priority vmap @${container.serviceChains}`] },
     {
       name: servicesChain,
       rules: [
         ...masqueradeForeign(base),
-        `${frontend} vmap @${container.serviceIps}`,
-        `${spaced(toNode(base))}meta l4proto . th dport vmap @${container.nodePorts}`,
+        `meta priority set ${frontend} map @${container.serviceIps} goto ${dispatchChain}`,
+        `${spaced(toNode(base))}meta priority set meta l4proto . th dport map @${container.nodePorts} goto ${dispatchChain}`,
       ],
     },
     {

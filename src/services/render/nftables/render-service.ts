@@ -1,7 +1,7 @@
 import type { Decision, Frontend, ServicePortRules, Target } from '../../model.ts';
 import type { BaseRules } from '../../port.ts';
 import { container, endpointsMap } from './containers.ts';
-import { type Chain, refuseChain } from './render-base.ts';
+import type { Chain } from './render-base.ts';
 import { balanceChains, externalChain, localExternalChain } from './shared-chains.ts';
 import { renderSticky, type StickyRules } from './sticky.ts';
 import { type Hash, oneOf, protocolNumber, shortHash, wordsOf } from './words.ts';
@@ -18,6 +18,8 @@ export interface RenderedService {
   readonly elements: readonly Element[];
   /** Chains that the elements lead to, each after those that it leads to itself. Equal names mean equal rules. */
   readonly chains: readonly Chain[];
+  /** Those of the chains that frontends lead to, by number. */
+  readonly entries: readonly string[];
   /** Dynamic sets of clients (session affinity), which the kernel fills. */
   readonly affinitySets: readonly string[];
 }
@@ -25,14 +27,24 @@ export interface RenderedService {
 /** The order in which the endpoints of one list stand in the maps: what was there keeps its place where it can. */
 export type Places = (list: 'cluster' | 'local', targets: readonly Target[]) => readonly Target[];
 
+/** The number by which a chain is found (container.serviceChains), as nft prints it: "1a2b:3c4d". */
+export type Numbers = (chain: string) => string;
+
 /**
  * One port of a Service in the flat layout: a frontend is one element that leads to a chain shared by all frontends
  * with as many endpoints; each endpoint is one element in the map of its place. Changing one endpoint changes one or
  * two elements, however many Services there are. Pure. `hash` is SHA-256.
  */
-export function renderService(port: ServicePortRules, base: BaseRules, places: Places, hash: Hash): RenderedService {
+export function renderService(
+  port: ServicePortRules,
+  base: BaseRules,
+  places: Places,
+  numberOf: Numbers,
+  hash: Hash,
+): RenderedService {
   const elements: Element[] = [];
   const chains: Chain[] = [];
+  const entries = new Set<string>();
   // Chains have no places to keep: they are in the order of the model, so that a restart finds them as they are wanted.
   const isSticky = port.affinitySeconds > 0;
   const lists = isSticky
@@ -50,12 +62,14 @@ export function renderService(port: ServicePortRules, base: BaseRules, places: P
     // Under policy Local without an endpoint here, this cluster's own traffic is still served.
     const usesCluster = port.externalPolicy === 'Local' && port.cluster.length > 0;
     if (decision !== 'forward' && !(decision === 'drop' && frontend.kind !== 'clusterIP' && usesCluster)) continue;
-    const target = verdictOf(frontend, port, base, lists, sticky);
+    const target = entryOf(frontend, port, base, lists, sticky);
+    if (target === undefined) continue;
     chains.push(...target.chains);
+    entries.add(target.entry);
     elements.push({
       container: isNodePort(frontend) ? container.nodePorts : container.serviceIps,
       key,
-      value: target.verdict,
+      value: numberOf(target.entry),
     });
     if (sticky === undefined) elements.push(...endpointElements(frontend, key, port, lists));
     if (frontend.kind === 'loadBalancerIP') {
@@ -69,7 +83,7 @@ export function renderService(port: ServicePortRules, base: BaseRules, places: P
   for (const { address } of port.reachable.filter((target) => target.local)) {
     elements.push({ container: container.hairpin, key: `${address} . ${address}`, value: undefined });
   }
-  return { elements, chains, affinitySets: sticky?.sets ?? [] };
+  return { elements, chains, entries: [...entries], affinitySets: sticky?.sets ?? [] };
 }
 
 /** The key of a frontend in the maps: two frontends with the same key cannot both be served. */
@@ -86,18 +100,21 @@ function isNodePort(frontend: Frontend): boolean {
 
 function refusals(frontend: Frontend, key: string, decision: Decision): Element[] {
   if (decision === 'forward') return [];
-  const name = isNodePort(frontend) ? container.noEndpointNodePorts : container.noEndpointServices;
-  return [{ container: name, key, value: decision === 'drop' ? 'drop' : `goto ${refuseChain}` }];
+  const { refusedNodePorts, refusedServices, droppedNodePorts, droppedServices } = container;
+  const [refused, dropped] = isNodePort(frontend)
+    ? [refusedNodePorts, droppedNodePorts]
+    : [refusedServices, droppedServices];
+  return [{ container: decision === 'drop' ? dropped : refused, key, value: undefined }];
 }
 
 /** Which list a frontend's traffic goes to, and which one of them is the list of this cluster's own traffic. */
-function verdictOf(
+function entryOf(
   frontend: Frontend,
   port: ServicePortRules,
   base: BaseRules,
   lists: Lists,
   sticky: StickyRules | undefined,
-): { readonly verdict: string; readonly chains: readonly Chain[] } {
+): { readonly entry: string; readonly chains: readonly Chain[] } | undefined {
   const by = isNodePort(frontend) ? 'np' : 'vip';
   const chains: Chain[] = [];
   const chainFor = (list: 'cluster' | 'local', own: boolean): Chain | undefined => {
@@ -107,23 +124,23 @@ function verdictOf(
     chains.push(...balance);
     return balance.at(-1);
   };
-  const use = (chain: Chain): string => {
+  const enter = (chain: Chain): { readonly entry: string; readonly chains: readonly Chain[] } => {
     chains.push(chain);
-    return `goto ${chain.name}`;
+    return { entry: chain.name, chains };
   };
   if (frontend.kind === 'clusterIP') {
     const chain = chainFor(port.internalPolicy === 'Local' ? 'local' : 'cluster', false);
-    return { verdict: chain === undefined ? 'drop' : use(chain), chains };
+    return chain === undefined ? undefined : enter(chain);
   }
   const cluster = chainFor('cluster', false);
   if (port.externalPolicy === 'Cluster') {
-    if (cluster === undefined) return { verdict: 'drop', chains };
+    if (cluster === undefined) return undefined;
     chains.push(cluster);
-    return { verdict: use(externalChain(cluster, base)), chains };
+    return enter(externalChain(cluster, base));
   }
   const local = chainFor('local', true);
   for (const chain of [cluster, local]) if (chain !== undefined) chains.push(chain);
-  return { verdict: use(localExternalChain(cluster, local, base)), chains };
+  return enter(localExternalChain(cluster, local, base));
 }
 
 function endpointElements(frontend: Frontend, key: string, port: ServicePortRules, lists: Lists): Element[] {

@@ -2,7 +2,7 @@ import type { IPFamily } from '../../../model/service.ts';
 import type { BaseRules } from '../../port.ts';
 import { endpointsMap } from './containers.ts';
 import type { Chain } from './render-base.ts';
-import { localSource, markRule, withPorts, wordsOf } from './words.ts';
+import { endpointRule, localSource, markRule, wordsOf } from './words.ts';
 
 /**
  * Sends a packet to one of `count` endpoints, each as likely as the others. `by`: how the frontend is found, by
@@ -17,7 +17,7 @@ export function balanceChains(by: 'vip' | 'np', count: number, own: boolean, fam
     { length: count },
     (_, index): Chain => ({
       name: `${prefix}-place/${index}`,
-      rules: [`${withPorts} dnat ${ip} to ${key} map @${endpointsMap(by, own, index)}`],
+      rules: [endpointRule(`${ip} to ${key} map @${endpointsMap(by, own, index)}`)],
     }),
   );
   const each = places.map(({ name }, index) => `${index} : goto ${name}`);

@@ -1,7 +1,7 @@
 import type { ServicePortRules, Target } from '../../model.ts';
 import { targetText } from '../../model.ts';
 import type { Chain } from './render-base.ts';
-import { type Hash, shortHash, withPorts, wordsOf } from './words.ts';
+import { endpointRule, type Hash, shortHash, wordsOf } from './words.ts';
 
 export interface StickyRules {
   /** Endpoints' chains first, then those that choose one. */
@@ -29,7 +29,7 @@ export function renderSticky(
   const endpointOf = (target: Target): Chain => {
     const rules = [
       `update @${setOf(target)} { ${ip} saddr timeout ${port.affinitySeconds}s }`,
-      `${withPorts} dnat to ${targetText(target)}`,
+      endpointRule(`to ${targetText(target)}`),
     ];
     return { name: `endpoint/${shortHash(hash, rules.join('\n'))}`, rules };
   };

@@ -29,7 +29,12 @@ export function protocolNumber(protocol: Protocol): number {
  * In a rule with a transport port, nft wants to be told that there is one. Never one protocol alone: nft 1.0.6 would
  * remember it for the rest of the transaction and refuse every map of ports ("conflicting protocols").
  */
-export const withPorts = `meta l4proto { ${Object.values(protocolNumbers).join(', ')} }`;
+const withPorts = `meta l4proto { ${Object.values(protocolNumbers).join(', ')} }`;
+
+/** Sends a packet to an endpoint, without the number that it has carried in its priority (see `dispatch`). */
+export function endpointRule(to: string): string {
+  return `meta priority set none ${withPorts} dnat ${to}`;
+}
 
 /** Sets the mark by which the masquerading chain knows a packet. The text is what the kernel's rule prints as. */
 export function markRule(base: BaseRules): string {

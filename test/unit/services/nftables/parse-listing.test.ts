@@ -38,8 +38,15 @@ const listing = `table ip6 deckhand {
 }
 `;
 
+function whole<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
 describe('parseTable', () => {
-  const table = parseTable(listing, (name) => !name.startsWith('affinity/'));
+  const table = whole(parseTable(listing, (name) => !name.startsWith('affinity/')));
 
   it('reads chains with and without a hook', () => {
     expect([...table.chains]).toEqual([

@@ -14,6 +14,7 @@ export const facts: ProxyFacts = {
   masqueradeAll: false,
   masqueradeBit: 14,
   localhostNodePorts: false,
+  serviceCIDRs: [],
 };
 
 export const base: BaseRules = {
@@ -24,6 +25,7 @@ export const base: BaseRules = {
   masqueradeBit: 14,
   localhostNodePorts: false,
   tcpBeLiberal: false,
+  serviceCIDRs: [],
 };
 
 /** "ns/name" with a port 80 named p80 unless `spec` says otherwise. */

@@ -7,7 +7,7 @@ import { Metrics } from '../../../../src/kit/metrics.ts';
 import type { EndpointSlice, Service } from '../../../../src/model/service.ts';
 import { IptablesBackend } from '../../../../src/services/act/iptables-backend.ts';
 import { ServiceLoop, type ServiceLoopOptions } from '../../../../src/services/loop.ts';
-import type { LocalEndpoints } from '../../../../src/services/port.ts';
+import type { LocalEndpoints, ProxyBackend } from '../../../../src/services/port.ts';
 import { ProxyMetrics } from '../../../../src/services/proxy-metrics.ts';
 import { FakeView } from './fake-view.ts';
 import { facts, nodeIP } from './objects.ts';
@@ -34,6 +34,8 @@ export interface WorldOptions {
   readonly services?: FakeView<Service>;
   readonly slices?: FakeView<EndpointSlice>;
   readonly conntrack?: FakeConntrack;
+  /** Instead of `kernel`, which then stays empty. */
+  readonly backend?: ProxyBackend;
 }
 
 /** A whole Service loop over a kernel in memory. */
@@ -59,7 +61,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       metrics: new ProxyMetrics(metrics),
       services,
       slices,
-      backends: [new IptablesBackend({ iptables: kernel, log })],
+      backends: [options.backend ?? new IptablesBackend({ iptables: kernel, log })],
       net,
       conntrack,
       ...(options.localEndpoints === undefined ? {} : { localEndpoints: options.localEndpoints }),

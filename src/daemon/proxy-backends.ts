@@ -1,0 +1,75 @@
+import type { Config } from '../config/config.ts';
+import { openIptables } from '../host/iptables/real.ts';
+import { FastNftables } from '../host/nftables/fast.ts';
+import { openNftables } from '../host/nftables/real.ts';
+import { NftSession } from '../host/nftables/session.ts';
+import type { Clock } from '../kit/clock.ts';
+import { CodedError, messageOf } from '../kit/errors.ts';
+import type { Logger } from '../kit/log.ts';
+import type { IPFamily } from '../model/service.ts';
+import { IptablesBackend } from '../services/act/iptables-backend.ts';
+import { NftablesBackend } from '../services/act/nftables-backend.ts';
+import type { ProxyBackend } from '../services/port.ts';
+
+export type ProxyMode = 'iptables' | 'nftables';
+
+export interface ProxyBackends {
+  readonly mode: ProxyMode;
+  /** One for each address family that this kernel has. */
+  readonly backends: readonly ProxyBackend[];
+  close(): Promise<void>;
+}
+
+interface Deps {
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const families = ['IPv4', 'IPv6'] as const;
+
+/** What writes the rules of Services here. Throws Unavailable when this machine has nothing that could. */
+export async function openProxyBackends(wanted: Config['services']['mode'], deps: Deps): Promise<ProxyBackends> {
+  const { log } = deps;
+  if (wanted === 'iptables') return required(await openIptablesBackends(deps), wanted);
+  if (wanted === 'nftables') return required(await openNftablesBackends(deps), wanted);
+  // Nobody chose: nftables, for there a change costs the same with ten Services as with ten thousand.
+  const nftables = await openNftablesBackends(deps).catch((error: unknown) => {
+    log.warn({ error: messageOf(error) }, 'nftables does not work here, Service rules go by iptables');
+    return undefined;
+  });
+  if (nftables !== undefined && nftables.backends.length > 0) return nftables;
+  await nftables?.close();
+  return required(await openIptablesBackends(deps), 'iptables');
+}
+
+function required(opened: ProxyBackends, mode: ProxyMode): ProxyBackends {
+  if (opened.backends.length > 0) return opened;
+  throw new CodedError('Unavailable', `no ${mode} here: install the package ${mode}, and run as root`, { mode });
+}
+
+async function openIptablesBackends({ log }: Deps): Promise<ProxyBackends> {
+  const backends = await each(async (family) => {
+    const iptables = await openIptables({ family });
+    return iptables === undefined ? undefined : new IptablesBackend({ iptables, log });
+  });
+  return { mode: 'iptables', backends, close: async () => {} };
+}
+
+async function openNftablesBackends({ clock, log }: Deps): Promise<ProxyBackends> {
+  const session = new NftSession({}, { clock });
+  const backends = await each(async (family) => {
+    const plain = await openNftables({ family });
+    if (plain === undefined) return undefined;
+    return new NftablesBackend({ nftables: new FastNftables({ plain, session, log }), log });
+  });
+  return { mode: 'nftables', backends, close: () => session.close() };
+}
+
+async function each(open: (family: IPFamily) => Promise<ProxyBackend | undefined>): Promise<readonly ProxyBackend[]> {
+  const backends: ProxyBackend[] = [];
+  for (const family of families) {
+    const backend = await open(family);
+    if (backend !== undefined) backends.push(backend);
+  }
+  return backends;
+}

@@ -1,0 +1,70 @@
+import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import type { IPFamily } from '../../model/service.ts';
+import { type NftablesPort, nftFamily } from './port.ts';
+import type { NftSession } from './session.ts';
+
+/** Longer transactions go to a process of their own: what starting it costs no longer matters, and it reads a file. */
+const LONGEST_LINE = 64 * 1024;
+
+export interface FastNftablesDeps {
+  /** Does what the session cannot. */
+  readonly plain: NftablesPort;
+  readonly session: NftSession;
+  readonly log: Logger;
+}
+
+/**
+ * Small transactions by a process that stays, everything else by `nft -f`. When the session says anything at all, the
+ * same text goes to `nft -f`: a transaction that was refused has changed nothing, and that one says in which line.
+ */
+export class FastNftables implements NftablesPort {
+  readonly family: IPFamily;
+  private readonly plain: NftablesPort;
+  private readonly session: NftSession;
+  private readonly log: Logger;
+
+  constructor(deps: FastNftablesDeps) {
+    this.plain = deps.plain;
+    this.session = deps.session;
+    this.log = deps.log;
+    this.family = deps.plain.family;
+  }
+
+  async apply(text: string, signal?: AbortSignal): Promise<void> {
+    if (text.length <= LONGEST_LINE) {
+      const line = text.trimEnd().replaceAll('\n', '; ');
+      try {
+        const output = await this.session.ask(line);
+        // A warning is no refusal.
+        if (!output.includes('Error')) return;
+        this.log.debug({ output: output.slice(0, 500) }, 'nft -i refused a transaction, nft -f gets it');
+      } catch (error) {
+        if (!hasCode(error, 'Unavailable')) throw error;
+        this.log.warn({ error: messageOf(error) }, 'the nft process that stays has failed, nft -f goes on');
+      }
+    }
+    await this.plain.apply(text, signal);
+  }
+
+  table(name: string): Promise<string | undefined> {
+    return this.plain.table(name);
+  }
+
+  async chain(table: string, name: string): Promise<string | undefined> {
+    try {
+      const output = await this.session.ask(`list chain ${nftFamily(this.family)} ${table} ${name}`);
+      if (output.startsWith('table ')) return output;
+      if (/No such file or directory/.test(output)) return undefined;
+      throw new CodedError('Unavailable', `nft -i: ${output.slice(0, 500)}`);
+    } catch (error) {
+      if (!hasCode(error, 'Unavailable')) throw error;
+      return this.plain.chain(table, name);
+    }
+  }
+
+  /** The session belongs to whoever made it. */
+  close(): Promise<void> {
+    return this.plain.close();
+  }
+}
