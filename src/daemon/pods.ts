@@ -23,6 +23,7 @@ import { PodMetrics } from '../pods/pod-metrics.ts';
 import { HookRunner } from '../pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
 import { podCgroupLimits } from '../pods/resources/pod-limits.ts';
+import { ClaimResolver } from '../pods/volumes/claims.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
 import { podAdmission } from './admission.ts';
@@ -84,7 +85,17 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   const recursiveReadOnly = (pod: Pod): boolean => handlersMountReadOnlyInDepth(pod, deps.node());
   const volumes = new PodVolumes(
     { rootDirectory: config.rootDir },
-    { files, mounts, clock, log: logOf('volumes'), objects, tokens, allocatable, recursiveReadOnly },
+    {
+      files,
+      mounts,
+      clock,
+      log: logOf('volumes'),
+      objects,
+      tokens,
+      allocatable,
+      recursiveReadOnly,
+      claims: new ClaimResolver({ api, node: deps.node }),
+    },
   );
   closers.add('volumes', () => volumes.close());
   const parts = new HostParts(

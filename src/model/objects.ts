@@ -82,6 +82,18 @@ export interface PriorityClass extends KubeObject {
   preemptionPolicy?: string;
 }
 
+/** One of several alternatives; all of its requirements must hold. */
+export interface NodeSelectorTerm {
+  matchExpressions?: NodeSelectorRequirement[];
+  matchFields?: NodeSelectorRequirement[];
+}
+
+export interface NodeSelectorRequirement {
+  key: string;
+  operator: string;
+  values?: string[];
+}
+
 export interface PersistentVolume extends KubeObject {
   spec?: {
     capacity?: ResourceList;
@@ -94,7 +106,8 @@ export interface PersistentVolume extends KubeObject {
     local?: { path: string; fsType?: string };
     nfs?: { server: string; path: string; readOnly?: boolean };
     csi?: unknown;
-    nodeAffinity?: unknown;
+    mountOptions?: string[];
+    nodeAffinity?: { required?: { nodeSelectorTerms?: NodeSelectorTerm[] } };
   };
   status?: { phase?: string; message?: string };
 }

@@ -1,4 +1,5 @@
-import type { IntOrString, KubeObject, QuantityText, ResourceList } from './meta.ts';
+import type { IntOrString, KubeObject, ObjectMeta, QuantityText, ResourceList } from './meta.ts';
+import type { PersistentVolumeClaim } from './objects.ts';
 
 export interface Pod extends KubeObject {
   spec: PodSpec;
@@ -291,6 +292,17 @@ export type HostPathType =
   | 'CharDevice'
   | 'BlockDevice';
 
+export interface PersistentVolumeClaimTemplate {
+  metadata?: ObjectMeta;
+  spec: PersistentVolumeClaim['spec'];
+}
+
+export interface NFSVolumeSource {
+  server: string;
+  path: string;
+  readOnly?: boolean;
+}
+
 export interface Volume {
   name: string;
   emptyDir?: { medium?: string; sizeLimit?: QuantityText };
@@ -300,9 +312,9 @@ export interface Volume {
   downwardAPI?: { items?: DownwardAPIVolumeFile[]; defaultMode?: number };
   projected?: { sources?: VolumeProjection[]; defaultMode?: number };
   persistentVolumeClaim?: { claimName: string; readOnly?: boolean };
-  ephemeral?: unknown;
+  ephemeral?: { volumeClaimTemplate?: PersistentVolumeClaimTemplate };
   csi?: unknown;
-  nfs?: unknown;
+  nfs?: NFSVolumeSource;
   image?: { reference?: string; pullPolicy?: PullPolicy };
 }
 

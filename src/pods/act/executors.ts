@@ -132,8 +132,8 @@ export class StepExecutor {
     ]);
     signal.throwIfAborted();
     state.prepared = true;
-    // The first look at them after this one tells when a token wants renewal.
-    if (hasToken(state.pod)) state.volumesStale = true;
+    // The first look at them after this one tells when a token wants renewal, or a volume has been made larger.
+    if (hasToken(state.pod) || hasClaim(state.pod)) state.volumesStale = true;
   }
 
   private async ensureCgroup(state: PodState): Promise<void> {
@@ -433,6 +433,12 @@ export class StepExecutor {
 function hasToken(pod: Pod): boolean {
   return (pod.spec.volumes ?? []).some(
     ({ projected }) => projected?.sources?.some((source) => source.serviceAccountToken !== undefined) === true,
+  );
+}
+
+function hasClaim(pod: Pod): boolean {
+  return (pod.spec.volumes ?? []).some(
+    ({ persistentVolumeClaim, ephemeral, csi }) => (persistentVolumeClaim ?? ephemeral ?? csi) !== undefined,
   );
 }
 

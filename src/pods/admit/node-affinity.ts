@@ -1,17 +1,7 @@
 import type { Node } from '../../model/node.ts';
+import type { NodeSelectorRequirement, NodeSelectorTerm } from '../../model/objects.ts';
 import type { Pod } from '../../model/pod.ts';
 import { matches, matchesSet, type Requirement } from '../../model/selector.ts';
-
-interface NodeSelectorTerm {
-  readonly matchExpressions?: readonly NodeSelectorRequirement[];
-  readonly matchFields?: readonly NodeSelectorRequirement[];
-}
-
-interface NodeSelectorRequirement {
-  readonly key: string;
-  readonly operator: string;
-  readonly values?: readonly string[];
-}
 
 interface Affinity {
   readonly nodeAffinity?: {
@@ -28,8 +18,12 @@ export function matchesNode(pod: Pod, node: Node): boolean {
   const required = (pod.spec.affinity as Affinity | undefined)?.nodeAffinity
     ?.requiredDuringSchedulingIgnoredDuringExecution;
   if (required === undefined || required === null) return true;
-  // One term is enough; an empty one, like no term at all, takes no node.
-  return (required.nodeSelectorTerms ?? []).some((term) => matchesTerm(term, node));
+  return matchesSelectorTerms(required.nodeSelectorTerms ?? [], node);
+}
+
+/** One term is enough; an empty one, like no term at all, takes no node. */
+export function matchesSelectorTerms(terms: readonly NodeSelectorTerm[], node: Node): boolean {
+  return terms.some((term) => matchesTerm(term, node));
 }
 
 function matchesTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm, { metadata }: Node): boolean {

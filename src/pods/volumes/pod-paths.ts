@@ -1,14 +1,5 @@
 import { CodedError } from '../../kit/errors.ts';
 
-/** Volume plugins' directory names, as kubelet escapes them (`kubernetes.io/x` → `kubernetes.io~x`). */
-export const PLUGINS = {
-  emptyDir: 'kubernetes.io~empty-dir',
-  configMap: 'kubernetes.io~configmap',
-  secret: 'kubernetes.io~secret',
-  downwardAPI: 'kubernetes.io~downward-api',
-  projected: 'kubernetes.io~projected',
-} as const;
-
 /** Where things of pods lie below kubelet's root directory (kubelet_getters.go). Throws InvalidObject for a bad name. */
 export class PodPaths {
   private readonly root: string;
@@ -34,12 +25,13 @@ export class PodPaths {
     return `${this.memory}/${part('pod UID', uid)}`;
   }
 
+  /** `plugin` is its name, such as "kubernetes.io/csi". */
   volume(uid: string, plugin: string, name: string): string {
-    return `${this.pod(uid)}/volumes/${plugin}/${part('volume name', name)}`;
+    return `${this.pod(uid)}/volumes/${escapePlugin(plugin)}/${part('volume name', name)}`;
   }
 
   memoryVolume(uid: string, plugin: string, name: string): string {
-    return `${this.memoryOf(uid)}/${plugin}/${part('volume name', name)}`;
+    return `${this.memoryOf(uid)}/${escapePlugin(plugin)}/${part('volume name', name)}`;
   }
 
   subPath(uid: string, volume: string, container: string, index: number): string {
@@ -54,6 +46,15 @@ export class PodPaths {
   terminationLog(uid: string, container: string, attempt: number): string {
     return `${this.pod(uid)}/containers/${part('container name', container)}/${attempt}`;
   }
+}
+
+/** Volume plugins' directory names, as kubelet escapes them (`kubernetes.io/x` → `kubernetes.io~x`). */
+export function escapePlugin(name: string): string {
+  return name.replaceAll('/', '~');
+}
+
+export function unescapePlugin(directory: string): string {
+  return directory.replaceAll('~', '/');
 }
 
 // Names become parts of paths: nothing in them may lead elsewhere.

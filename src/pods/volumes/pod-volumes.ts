@@ -5,17 +5,22 @@ import type { Clock } from '../../kit/clock.ts';
 import { CodedError, messageOf, tryAll } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import type { Container, Pod, Volume, VolumeMount } from '../../model/pod.ts';
-import { expandKnown } from '../environment/expand.ts';
-import { atomicWrite } from './atomic-writer.ts';
-import { collectPayload, type PayloadSources } from './collect-payload.ts';
-import { memorySizeOf } from './empty-dir-size.ts';
-import { prepareHostPath } from './host-path.ts';
+import type { ClaimResolver } from './claims.ts';
+import type { PayloadSources } from './collect-payload.ts';
+import { findVolumes } from './found-volumes.ts';
 import { MemoryStore } from './memory-store.ts';
-import { PLUGINS, PodPaths } from './pod-paths.ts';
+import { isRecursiveReadOnly, propagationOf, subPathOf } from './mount-options.ts';
+import type { FoundVolume, Freshness, PodVolume, VolumePlugin } from './plugin.ts';
+import { emptyDirPlugin } from './plugins/empty-dir.ts';
+import { hostPathPlugin } from './plugins/host-path.ts';
+import { payloadPlugins } from './plugins/payload.ts';
+import { PodPaths } from './pod-paths.ts';
 import { PodTurns } from './pod-turns.ts';
 import type { VolumeManager } from './port.ts';
+import { type ResolvedVolume, VolumeResolver, type VolumeUse } from './resolve-volume.ts';
 import { bindSubPath } from './sub-path.ts';
-import { mountedVolumes, type SupportedSource, sourceOf } from './volume-source.ts';
+import { failureOfAll, type VolumeFailure, volumeFailure } from './volume-errors.ts';
+import { usedVolumes } from './volume-source.ts';
 
 export interface PodVolumesOptions {
   /** kubelet's root directory, such as /var/lib/kubelet. */
@@ -29,39 +34,62 @@ export interface PodVolumesDeps extends PayloadSources {
   readonly mounts: Mounts;
   readonly clock: Clock;
   readonly log: Logger;
+  /** From claims to their volumes; without it no pod can have any. */
+  readonly claims?: ClaimResolver;
+  /** Kinds of volumes beside those that PodVolumes brings itself. */
+  readonly plugins?: readonly VolumePlugin[];
   /** Whether the pod's runtime handler can make mounts read-only with all that is mounted below. Default: no. */
   readonly recursiveReadOnly?: (pod: Pod) => boolean;
 }
-
-type PayloadSource = Exclude<SupportedSource, 'emptyDir' | 'hostPath'>;
 
 /** Volumes of pods on this host; see VolumeManager. */
 export class PodVolumes implements VolumeManager {
   private readonly paths: PodPaths;
   private readonly memory: MemoryStore;
   private readonly turns: PodTurns;
+  private readonly plugins: readonly VolumePlugin[];
+  private readonly resolver: VolumeResolver;
+  /** By pod and volume name: what a claim led to when it was mounted counts for as long as the pod lives. */
+  private readonly resolved = new Map<string, Map<string, ResolvedVolume>>();
   private readonly deps: PodVolumesDeps;
+  private rebuilding: Promise<void> | undefined;
 
   constructor(options: PodVolumesOptions, deps: PodVolumesDeps) {
-    this.paths = new PodPaths(options.rootDirectory);
-    this.memory = new MemoryStore(this.paths.memory, deps);
+    const paths = new PodPaths(options.rootDirectory);
+    this.paths = paths;
+    this.memory = new MemoryStore(paths.memory, deps);
     this.turns = new PodTurns(deps.clock, options.deadlineMs ?? 123_000);
+    this.plugins = [
+      emptyDirPlugin(paths, deps),
+      hostPathPlugin(deps.files),
+      ...payloadPlugins(paths, { ...deps, memory: this.memory }),
+      ...(deps.plugins ?? []),
+    ];
+    this.resolver = new VolumeResolver(this.plugins, deps.claims);
     this.deps = deps;
   }
 
   async setUp(pod: Pod, signal?: AbortSignal): Promise<void> {
-    const work = (volume: Volume): Promise<unknown> => this.setUpVolume(pod, volume);
-    await this.turns.run(uidOf(pod), 'setting up volumes', () => this.forEach(mountedVolumes(pod), work), signal);
+    await this.rebuilt();
+    const work = async ({ plugin, podVolume }: ResolvedVolume): Promise<void> => {
+      if (podVolume.volumeMode === 'Filesystem') await this.prepare(plugin, podVolume, signal);
+    };
+    await this.turns.run(
+      uidOf(pod),
+      'setting up volumes',
+      () => this.forEach(pod, work, { anew: true, signal }),
+      signal,
+    );
   }
 
-  async refresh(pod: Pod): Promise<{ readonly againAtMs?: number }> {
+  async refresh(pod: Pod): Promise<Freshness> {
     let again: number | undefined;
-    const volumes = mountedVolumes(pod).filter((volume) => isPayload(sourceOrNone(volume)));
-    const work = async (volume: Volume): Promise<void> => {
-      const at = await this.setUpVolume(pod, volume);
+    const work = async ({ plugin, podVolume }: ResolvedVolume): Promise<void> => {
+      if (plugin.refresh === undefined) return;
+      const { againAtMs: at } = await plugin.refresh(podVolume);
       if (at !== undefined) again = Math.min(again ?? at, at);
     };
-    await this.turns.run(uidOf(pod), 'refreshing volumes', () => this.forEach(volumes, work));
+    await this.turns.run(uidOf(pod), 'refreshing volumes', () => this.forEach(pod, work));
     return again === undefined ? {} : { againAtMs: again };
   }
 
@@ -78,12 +106,15 @@ export class PodVolumes implements VolumeManager {
 
   async tearDown(podUid: string): Promise<void> {
     const directories = [this.paths.pod(podUid), this.paths.memoryOf(podUid)];
-    await this.turns.run(podUid, 'tearing down volumes', () =>
-      tryAll(
+    await this.rebuilt();
+    await this.turns.run(podUid, 'tearing down volumes', async () => {
+      await this.tearDownVolumes(podUid);
+      await tryAll(
         `tearing down volumes of pod ${podUid}`,
         directories.map((directory) => () => this.removeDirectory(directory)),
-      ),
-    );
+      );
+      this.resolved.delete(podUid);
+    });
   }
 
   async existing(): Promise<string[]> {
@@ -98,118 +129,71 @@ export class PodVolumes implements VolumeManager {
     await this.memory.close();
   }
 
-  private async forEach(volumes: readonly Volume[], work: (volume: Volume) => Promise<unknown>): Promise<void> {
-    const results = await Promise.allSettled(volumes.map((volume) => work(volume)));
-    const failures = results.flatMap((result, index) =>
-      result.status === 'rejected' ? [mountFailure(volumes[index]?.name ?? '', result.reason)] : [],
+  /** Does `work` for all used volumes side by side; what fails for one does not keep the others from being made. */
+  private async forEach(
+    pod: Pod,
+    work: (volume: ResolvedVolume) => Promise<void>,
+    how: { readonly anew?: boolean; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    const failures: VolumeFailure[] = [];
+    await Promise.all(
+      usedVolumes(pod).map(async ({ volume, use }) => {
+        let resolved: ResolvedVolume | undefined;
+        try {
+          resolved = await this.resolve(pod, volume, use, how);
+          await work(resolved);
+        } catch (error) {
+          const { podVolume } = resolved ?? {};
+          const mapping = podVolume?.volumeMode === 'Block';
+          const failure =
+            podVolume === undefined
+              ? error
+              : volumeFailure(
+                  mapping ? 'MapVolume.SetUpDevice failed' : 'MountVolume.SetUp failed',
+                  podVolume.specName,
+                  error,
+                );
+          failures.push({ name: volume.name, error: failure, unresolved: resolved === undefined });
+        }
+      }),
     );
-    const [first] = failures;
-    if (first === undefined) return;
-    if (failures.length === 1) throw first;
-    throw new CodedError(first.code, failures.map(messageOf).join('; '), { reason: 'FailedMount' }, first);
+    if (failures.length === 0) return;
+    const order = (pod.spec.volumes ?? []).map(({ name }) => name);
+    throw failureOfAll(failures.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)));
   }
 
-  /** Answers when contents want renewal, for those that do. */
-  private async setUpVolume(pod: Pod, volume: Volume): Promise<number | undefined> {
-    const source = sourceOf(volume);
-    switch (source) {
-      case 'emptyDir':
-        await this.setUpEmptyDir(pod, volume);
-        return undefined;
-      case 'hostPath':
-        await prepareHostPath(this.deps.files, volume.hostPath?.path ?? '', volume.hostPath?.type ?? '');
-        return undefined;
-      default:
-        return this.setUpPayload(pod, volume, source);
+  private async resolve(
+    pod: Pod,
+    volume: Volume,
+    use: VolumeUse,
+    { anew = false, signal }: { readonly anew?: boolean; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<ResolvedVolume> {
+    const uid = uidOf(pod);
+    const known = anew ? undefined : this.resolved.get(uid)?.get(volume.name);
+    // The pod's own entry cannot change, but labels and annotations that a downward volume shows do.
+    if (known !== undefined) return { ...known, podVolume: { ...known.podVolume, pod, volume } };
+    const found = await this.resolver.resolve(pod, volume, use, signal);
+    // Those without a claim are found again for nothing.
+    if (found.podVolume.bound === undefined) return found;
+    const ofPod = this.resolved.get(uid) ?? new Map<string, ResolvedVolume>();
+    this.resolved.set(uid, ofPod.set(volume.name, found));
+    return found;
+  }
+
+  private async prepare(plugin: VolumePlugin, podVolume: PodVolume, signal: AbortSignal | undefined): Promise<void> {
+    const { bound, specName } = podVolume;
+    if (bound !== undefined) {
+      try {
+        this.deps.claims?.checkNode(bound.volume);
+      } catch (error) {
+        throw volumeFailure('MountVolume.NodeAffinity check failed', specName, error);
+      }
+      if ((bound.volume.spec?.mountOptions?.length ?? 0) > 0 && plugin.supportsMountOptions !== true) {
+        const error = new CodedError('InvalidObject', 'Mount options are not supported on the provided volume type');
+        throw volumeFailure('MountVolume.MountOptionSupport check failed', specName, error);
+      }
     }
-  }
-
-  private async setUpEmptyDir(pod: Pod, volume: Volume): Promise<void> {
-    const { files, mounts } = this.deps;
-    const { medium = '', sizeLimit } = volume.emptyDir ?? {};
-    const path = this.paths.volume(uidOf(pod), PLUGINS.emptyDir, volume.name);
-    const fsGroup = pod.spec.securityContext?.fsGroup;
-    if (medium === '') {
-      if ((await files.lstat(path)) !== undefined) return;
-      await this.makeOwned(path, fsGroup, false);
-      return;
-    }
-    if (medium !== 'Memory') {
-      throw new CodedError(
-        'Unimplemented',
-        `emptyDir medium ${JSON.stringify(medium)} cannot be provided by this node; want "" or "Memory"`,
-        { medium },
-      );
-    }
-    await files.makeDirectory(path, 0o750);
-    const target = await files.realPath(path);
-    if ((await mounts.list(target)).some(({ mountPoint }) => mountPoint === target)) return;
-    const sizeBytes = memorySizeOf(pod, sizeLimit, this.deps.allocatable());
-    await mounts.tmpfs(target, {
-      name: 'tmpfs',
-      mode: fsGroup === undefined ? 0o777 : 0o2777,
-      ...(fsGroup === undefined ? {} : { gid: fsGroup }),
-      ...(sizeBytes === undefined ? {} : { sizeBytes }),
-    });
-  }
-
-  private async setUpPayload(pod: Pod, volume: Volume, source: PayloadSource): Promise<number | undefined> {
-    // Fetched first: a volume whose contents are not to be had leaves no empty directory behind.
-    const { payload, againAtMs } = await collectPayload(pod, volume, this.deps);
-    const fsGroup = pod.spec.securityContext?.fsGroup;
-    const directory =
-      (await this.payloadDirectory(uidOf(pod), volume.name, source)) ??
-      (await this.makePayloadDirectory(uidOf(pod), volume.name, source, fsGroup));
-    await atomicWrite(this.deps.files, directory, payload, {
-      now: this.deps.clock.now(),
-      ...(fsGroup === undefined ? {} : { gid: fsGroup }),
-    });
-    return againAtMs;
-  }
-
-  /**
-   * Where a volume's contents lie: in the pod's directory itself, or, behind a symlink there, in the memory store.
-   * undefined when there is no such directory (any more: the memory store is empty after a reboot).
-   */
-  private async payloadDirectory(uid: string, name: string, source: PayloadSource): Promise<string | undefined> {
-    const { files } = this.deps;
-    const path = this.paths.volume(uid, PLUGINS[source], name);
-    const info = await files.lstat(path);
-    if (info?.kind === 'directory') return path;
-    if (info?.kind !== 'symlink') return undefined;
-    const stored = this.paths.memoryVolume(uid, PLUGINS[source], name);
-    const usable = (await files.readLink(path)) === stored && (await files.lstat(stored))?.kind === 'directory';
-    return usable && (await this.memory.ready()) ? stored : undefined;
-  }
-
-  private async makePayloadDirectory(
-    uid: string,
-    name: string,
-    source: PayloadSource,
-    fsGroup: number | undefined,
-  ): Promise<string> {
-    const { files } = this.deps;
-    const path = this.paths.volume(uid, PLUGINS[source], name);
-    await files.remove(path);
-    // kubelet keeps ConfigMaps on disk and the rest in memory.
-    if (source === 'configMap' || !(await this.memory.ready())) {
-      await this.makeOwned(path, fsGroup, true);
-      return path;
-    }
-    const stored = this.paths.memoryVolume(uid, PLUGINS[source], name);
-    if ((await files.lstat(stored)) === undefined) await this.makeOwned(stored, fsGroup, true);
-    await files.makeDirectory(parentOf(path), 0o750);
-    await files.symlink(stored, path);
-    return stored;
-  }
-
-  /** Makes a volume's root directory appear with mode and group all at once: where it is, it is complete. */
-  private async makeOwned(path: string, fsGroup: number | undefined, readOnly: boolean): Promise<void> {
-    const { files } = this.deps;
-    await files.makeDirectory(parentOf(path), 0o750);
-    const made = await files.makeTemporaryDirectory(`${path}~`, 0o777);
-    if (fsGroup !== undefined) await files.giveToGroup(made, fsGroup, { readOnly, changePolicy: 'OnRootMismatch' });
-    await files.rename(made, path);
+    await plugin.prepare(podVolume, signal);
   }
 
   private async mountOf(
@@ -227,49 +211,43 @@ export class PodVolumes implements VolumeManager {
         { volume: mount.name, container: container.name },
       );
     }
+    let specName = mount.name;
     try {
-      const source = sourceOf(volume);
-      const readonly = mount.readOnly === true || isPayload(source);
-      const volumePath = await this.volumePath(pod, volume, source);
+      const { plugin, podVolume } = await this.resolve(pod, volume, { mounted: true, asDevice: false });
+      specName = podVolume.specName;
+      const { hostPath: volumePath, readOnly } = await plugin.locate(podVolume);
       const subPath = subPathOf(mount, environment);
       const hostPath =
-        subPath === '' ? volumePath : await this.subPath(pod, container, volume, volumePath, subPath, index);
+        subPath === '' ? volumePath : await this.subPath(pod, container, specName, volumePath, subPath, index);
+      const recursive = isRecursiveReadOnly(mount, this.deps.recursiveReadOnly?.(pod) === true);
       return {
         containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
         hostPath,
-        readonly,
+        readonly: mount.readOnly === true || readOnly,
         propagation: propagationOf(mount),
-        ...(this.isRecursiveReadOnly(pod, mount) ? { recursiveReadOnly: true } : {}),
+        ...(recursive ? { recursiveReadOnly: true } : {}),
       };
     } catch (error) {
-      throw mountFailure(mount.name, error, { container: container.name });
-    }
-  }
-
-  private async volumePath(pod: Pod, volume: Volume, source: SupportedSource): Promise<string> {
-    switch (source) {
-      case 'hostPath':
-        return volume.hostPath?.path ?? '';
-      case 'emptyDir':
-        return this.paths.volume(uidOf(pod), PLUGINS.emptyDir, volume.name);
-      default: {
-        const found = await this.payloadDirectory(uidOf(pod), volume.name, source);
-        if (found !== undefined) return found;
-        throw new CodedError('Unavailable', 'its contents are not set up (again) yet', { volume: volume.name });
-      }
+      const { code, metadata } = error instanceof CodedError ? error : new CodedError('Internal', '');
+      throw new CodedError(
+        code,
+        `MountVolume.SetUp failed for volume "${specName}" : ${messageOf(error)}`,
+        { ...metadata, container: container.name, volume: mount.name },
+        error,
+      );
     }
   }
 
   private async subPath(
     pod: Pod,
     container: Container,
-    volume: Volume,
+    specName: string,
     volumePath: string,
     subPath: string,
     index: number,
   ): Promise<string> {
     const { files } = this.deps;
-    const target = this.paths.subPath(uidOf(pod), volume.name, container.name, index);
+    const target = this.paths.subPath(uidOf(pod), specName, container.name, index);
     // The mount table has paths without symlinks, and the root directory may be reached through one.
     await files.makeDirectory(parentOf(target), 0o750);
     const real = `${await files.realPath(parentOf(target))}/${index}`;
@@ -277,25 +255,60 @@ export class PodVolumes implements VolumeManager {
     return real;
   }
 
-  private isRecursiveReadOnly(pod: Pod, mount: VolumeMount): boolean {
-    const { recursiveReadOnly = 'Disabled', readOnly, mountPropagation = 'None', name } = mount;
-    if (recursiveReadOnly === 'Disabled') return false;
-    const able = this.deps.recursiveReadOnly?.(pod) === true;
-    if (recursiveReadOnly === 'IfPossible') return able && readOnly === true && mountPropagation === 'None';
-    const refuse = (why: string): never => {
-      throw new CodedError('InvalidObject', `volume "${name}" requested recursive read-only mode, but ${why}`, {
-        volume: name,
-      });
-    };
-    if (readOnly !== true) refuse('it is not read-only');
-    if (mountPropagation !== 'None') refuse(`it is not compatible with propagation "${mountPropagation}"`);
-    if (!able) refuse('it is not supported by the runtime');
-    return true;
+  /** Plugins that have something to undo; what they fail at keeps the pod's directory, for it tells how to try again. */
+  private async tearDownVolumes(podUid: string): Promise<void> {
+    if (!this.plugins.some(({ tearDown }) => tearDown !== undefined)) return;
+    const found = await findVolumes(this.deps.files, this.paths, podUid);
+    const undone = found.flatMap((volume) => {
+      const plugin = this.plugins.find(({ name }) => name === volume.plugin);
+      return plugin?.tearDown === undefined ? [] : [{ plugin, volume }];
+    });
+    if (undone.length === 0) return;
+    // A subPath's mount would keep the volume busy.
+    await this.unmountBelow(`${this.paths.pod(podUid)}/volume-subpaths`);
+    await tryAll(
+      `tearing down volumes of pod ${podUid}`,
+      undone.map(
+        ({ plugin, volume }) =>
+          () =>
+            plugin.tearDown?.(volume),
+      ),
+    );
+  }
+
+  /** Tells each plugin, once and before all else, what is there of it. */
+  private rebuilt(): Promise<void> {
+    this.rebuilding ??= this.rebuild().catch((error: unknown) =>
+      this.deps.log.warn({ error: messageOf(error) }, 'what earlier volumes left could not be taken up'),
+    );
+    return this.rebuilding;
+  }
+
+  private async rebuild(): Promise<void> {
+    const wanting = this.plugins.filter(({ rebuild }) => rebuild !== undefined);
+    if (wanting.length === 0) return;
+    const found: FoundVolume[] = [];
+    for (const uid of await this.existing()) found.push(...(await findVolumes(this.deps.files, this.paths, uid)));
+    await tryAll(
+      'taking up earlier volumes',
+      wanting.map((plugin) => () => plugin.rebuild?.(found.filter((volume) => volume.plugin === plugin.name))),
+    );
   }
 
   private async removeDirectory(directory: string): Promise<void> {
-    const { files, mounts } = this.deps;
+    const { files } = this.deps;
     if ((await files.lstat(directory)) === undefined) return;
+    const { real, left } = await this.unmountBelow(directory);
+    if (left.length > 0) {
+      const names = left.join(', ');
+      throw new CodedError('Conflict', `${real} is not removed: ${names} is still mounted`, { mounts: left.length });
+    }
+    await files.removeTree(real);
+  }
+
+  private async unmountBelow(directory: string): Promise<{ readonly real: string; readonly left: readonly string[] }> {
+    const { files, mounts } = this.deps;
+    if ((await files.lstat(directory)) === undefined) return { real: directory, left: [] };
     const real = await files.realPath(directory);
     // Latest first: what is mounted in or over another mount goes before it.
     const mounted = (await mounts.list(real)).reverse();
@@ -308,59 +321,12 @@ export class PodVolumes implements VolumeManager {
       ),
     );
     const left = mounted.length === 0 ? [] : await mounts.list(real);
-    if (left.length > 0) {
-      const names = left.map(({ mountPoint }) => mountPoint).join(', ');
-      throw new CodedError('Conflict', `${real} is not removed: ${names} is still mounted`, { mounts: left.length });
-    }
-    await files.removeTree(real);
+    return { real, left: left.map(({ mountPoint }) => mountPoint) };
   }
 }
 
 function uidOf(pod: Pod): string {
   return pod.metadata.uid ?? '';
-}
-
-function isPayload(source: SupportedSource | undefined): source is PayloadSource {
-  return source !== undefined && source !== 'emptyDir' && source !== 'hostPath';
-}
-
-function sourceOrNone(volume: Volume): SupportedSource | undefined {
-  try {
-    return sourceOf(volume);
-  } catch {
-    return undefined;
-  }
-}
-
-function subPathOf(mount: VolumeMount, environment: Readonly<Record<string, string>>): string {
-  if (!mount.subPathExpr) return mount.subPath ?? '';
-  const { text, missing } = expandKnown(mount.subPathExpr, environment);
-  const [first] = missing;
-  if (first === undefined) return text;
-  throw new CodedError('InvalidObject', `subPathExpr \`${mount.subPathExpr}\`: missing value for "${first}"`, {
-    variable: first,
-  });
-}
-
-function propagationOf(mount: VolumeMount): Mount['propagation'] {
-  switch (mount.mountPropagation ?? 'None') {
-    case 'Bidirectional':
-      return 'BIDIRECTIONAL';
-    case 'HostToContainer':
-      return 'HOST_TO_CONTAINER';
-    default:
-      return 'PRIVATE';
-  }
-}
-
-function mountFailure(volume: string, error: unknown, metadata: Readonly<Record<string, string>> = {}): CodedError {
-  const known = error instanceof CodedError ? error : undefined;
-  return new CodedError(
-    known?.code ?? 'Internal',
-    `MountVolume.SetUp failed for volume "${volume}" : ${messageOf(error)}`,
-    { ...known?.metadata, ...metadata, volume, reason: 'FailedMount' },
-    error,
-  );
 }
 
 function parentOf(path: string): string {

@@ -1,14 +1,11 @@
 import { CodedError } from '../../kit/errors.ts';
 import type { Container, Pod, Volume } from '../../model/pod.ts';
 
-export const SUPPORTED = ['emptyDir', 'hostPath', 'configMap', 'secret', 'downwardAPI', 'projected'] as const;
-export type SupportedSource = (typeof SUPPORTED)[number];
-
 /**
- * What kind of volume this is; one without a source is an emptyDir, as the API's defaulting has it. Throws Unimplemented
- * for kinds that deckhand cannot provide yet and InvalidObject for two kinds at once.
+ * What kind of volume this is, as its field is called; one without a source is an emptyDir, as the API's defaulting has
+ * it. Throws InvalidObject for two kinds at once.
  */
-export function sourceOf(volume: Volume): SupportedSource {
+export function sourceOf(volume: Volume): string {
   const given = Object.entries(volume)
     .filter(([key, value]) => key !== 'name' && value !== undefined && value !== null)
     .map(([key]) => key);
@@ -20,22 +17,22 @@ export function sourceOf(volume: Volume): SupportedSource {
       { volume: volume.name },
     );
   }
-  const found = SUPPORTED.find((source) => source === first);
-  if (found !== undefined) return found;
-  throw new CodedError(
-    'Unimplemented',
-    `volume "${volume.name}" has type ${first}, which this node cannot provide; it can provide ${SUPPORTED.join(', ')}`,
-    { volume: volume.name, type: first },
-  );
+  return first;
 }
 
-/** The volumes that some container mounts: kubelet sets up no others. */
-export function mountedVolumes(pod: Pod): readonly Volume[] {
-  const names = new Set<string>();
+/** The volumes that some container mounts or gets as a device, with how: kubelet sets up no others. */
+export function usedVolumes(
+  pod: Pod,
+): readonly { readonly volume: Volume; readonly use: { readonly mounted: boolean; readonly asDevice: boolean } }[] {
+  const mounts = new Set<string>();
+  const devices = new Set<string>();
   for (const container of allContainers(pod)) {
-    for (const mount of container.volumeMounts ?? []) names.add(mount.name);
+    for (const mount of container.volumeMounts ?? []) mounts.add(mount.name);
+    for (const device of container.volumeDevices ?? []) devices.add(device.name);
   }
-  return (pod.spec.volumes ?? []).filter(({ name }) => names.has(name));
+  return (pod.spec.volumes ?? [])
+    .map((volume) => ({ volume, use: { mounted: mounts.has(volume.name), asDevice: devices.has(volume.name) } }))
+    .filter(({ use }) => use.mounted || use.asDevice);
 }
 
 export function allContainers(pod: Pod): readonly Container[] {

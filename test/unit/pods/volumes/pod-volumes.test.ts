@@ -235,9 +235,6 @@ describe('PodVolumes', () => {
       { name: 'v', configMap: { name: 'cm', items: [{ key: 'a', path: '../p' }] } },
       "must not contain '..'",
     ],
-    ['a claim', { name: 'v', persistentVolumeClaim: { claimName: 'x' } }, 'volume "v" has type persistentVolumeClaim'],
-    ['an image', { name: 'v', image: { reference: 'x' } }, 'volume "v" has type image'],
-    ['two types', { name: 'v', emptyDir: {}, configMap: { name: 'cm' } }, 'emptyDir and configMap'],
     ['huge pages', { name: 'v', emptyDir: { medium: 'HugePages' } }, 'emptyDir medium "HugePages"'],
     [
       'a field that volumes may not have',
@@ -267,8 +264,26 @@ describe('PodVolumes', () => {
     await files.write('/h/file', '', 0o644);
     const error = await volumes.setUp(podWith([volume])).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(CodedError);
-    expect(error).toMatchObject({ metadata: { volume: 'v', reason: 'FailedMount' } });
+    expect(error).toMatchObject({ reason: 'FailedMount' });
     expect(String(error)).toContain('MountVolume.SetUp failed for volume "v" : ');
+    expect(String(error)).toContain(why);
+    expect(await files.list(P)).toBeUndefined();
+  });
+
+  it.each<[string, Volume, string]>([
+    [
+      'a claim without an API',
+      { name: 'v', persistentVolumeClaim: { claimName: 'x' } },
+      'no API to read claim "x" from',
+    ],
+    ['an unknown kind', { name: 'v', csi: {} }, 'volume "v" has type csi, which this node cannot provide'],
+    ['two types', { name: 'v', emptyDir: {}, configMap: { name: 'cm' } }, 'emptyDir and configMap'],
+  ])('does not try %s', async (_, volume, why) => {
+    const error = await volumes.setUp(podWith([volume])).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ reason: 'FailedMount' });
+    expect(String(error)).toContain(
+      'Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: ',
+    );
     expect(String(error)).toContain(why);
     expect(await files.list(P)).toBeUndefined();
   });
@@ -277,9 +292,11 @@ describe('PodVolumes', () => {
     const pod = podWith([
       { name: 'a', configMap: { name: 'no' } },
       { name: 'b', emptyDir: {} },
-      { name: 'c', nfs: {} },
+      { name: 'c', csi: {} },
     ]);
-    await expect(volumes.setUp(pod)).rejects.toThrow(/volume "a".*; .*volume "c"/);
+    await expect(volumes.setUp(pod)).rejects.toThrow(
+      /^Unable to .*unmounted volumes=\[a c\].* failed to process volumes=\[c\]: volume "c".*; .*volume "a"/,
+    );
     expect(await files.list(`${P}/volumes/kubernetes.io~empty-dir`)).toEqual(['b']);
   });
 

@@ -1,6 +1,7 @@
-import type { FileKind, Files } from '../../host/files/port.ts';
-import { CodedError } from '../../kit/errors.ts';
-import type { HostPathType } from '../../model/pod.ts';
+import type { FileKind, Files } from '../../../host/files/port.ts';
+import { CodedError } from '../../../kit/errors.ts';
+import type { HostPathType } from '../../../model/pod.ts';
+import type { PodVolume, VolumePlugin } from '../plugin.ts';
 
 const WANTED: Readonly<Record<Exclude<HostPathType, ''>, readonly [FileKind, string]>> = {
   Directory: ['directory', 'directory'],
@@ -11,6 +12,20 @@ const WANTED: Readonly<Record<Exclude<HostPathType, ''>, readonly [FileKind, str
   CharDevice: ['charDevice', 'character device'],
   BlockDevice: ['blockDevice', 'block device'],
 };
+
+/** A place of the node itself, named by the pod or by a PersistentVolume (pkg/volume/hostpath). */
+export function hostPathPlugin(files: Files): VolumePlugin {
+  const sourceOf = ({ volume, bound }: PodVolume) => bound?.volume.spec?.hostPath ?? volume.hostPath;
+  return {
+    name: 'kubernetes.io/host-path',
+    sources: ['hostPath'],
+    prepare: (volume) => {
+      const { path = '', type = '' } = sourceOf(volume) ?? {};
+      return prepareHostPath(files, path, type as HostPathType);
+    },
+    locate: async (volume) => ({ hostPath: sourceOf(volume)?.path ?? '', readOnly: volume.readOnly }),
+  };
+}
 
 /**
  * Checks, or makes, what a hostPath volume names (pkg/volume/hostpath checkType). Without a type nothing is looked at.
