@@ -164,6 +164,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     localReadiness,
     hostIPs,
     runtimeName: runtimeVersion.runtimeName,
+    runtimeVersion: runtimeVersion.runtimeVersion,
     node: () => node.current,
     sources,
   });

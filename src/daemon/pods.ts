@@ -1,9 +1,11 @@
 import type { ApiClient, EventRecorder, PodStatusWriter } from '../cluster/port.ts';
 import { TokenRequestSource } from '../cluster/token-request-source.ts';
 import { WatchedObjectSource } from '../cluster/watched-object-source.ts';
+import { RealBlockDevices } from '../host/block/real.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import { RealFiles } from '../host/files/real.ts';
 import { RemoteGuard } from '../host/files/remote-guard.ts';
+import { makeShared } from '../host/mount/make-shared.ts';
 import { RealMounts } from '../host/mount/real.ts';
 import { RealProbe } from '../host/probe/real.ts';
 import { messageOf } from '../kit/errors.ts';
@@ -24,6 +26,7 @@ import { HookRunner } from '../pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
 import { podCgroupLimits } from '../pods/resources/pod-limits.ts';
 import { ClaimResolver } from '../pods/volumes/claims.ts';
+import { imageVolumeRefusal } from '../pods/volumes/plugins/image.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
 import { podAdmission } from './admission.ts';
@@ -51,6 +54,7 @@ export interface PodsDeps {
   readonly localReadiness: LocalReadiness;
   readonly hostIPs: () => readonly string[];
   readonly runtimeName: string;
+  readonly runtimeVersion: string;
   /** This node's Node; undefined before it is known. */
   readonly node: () => Node | undefined;
   readonly sources: DaemonPodSources;
@@ -74,6 +78,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   await files.makeDirectory(config.podLogsDir, 0o755, 0o755);
   await files.makeDirectory(config.containerLogsDir, 0o755, 0o755);
   const logs = new ContainerLogs(config, { files, log: logOf('logs') });
+  await shareRoot(foundation, files, mounts);
 
   const { checkpoint } = deps.sources;
   const watched = new WatchedObjectSource({}, { api, clock, logger: logOf('objects'), metrics: caches.metrics });
@@ -94,6 +99,9 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       tokens,
       allocatable,
       recursiveReadOnly,
+      blocks: new RealBlockDevices({ clock }),
+      events,
+      imageVolumeRefusal: () => imageVolumeRefusal(deps.runtimeName, deps.runtimeVersion),
       claims: new ClaimResolver({ api, node: deps.node }),
     },
   );
@@ -197,6 +205,15 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
 
 function* uidsOf(pods: Iterable<Pod>): Generator<string> {
   for (const pod of pods) if (pod.metadata.uid !== undefined) yield pod.metadata.uid;
+}
+
+/** Where it cannot be done, pods with mount propagation say so when they start; the others do not need it. */
+async function shareRoot({ config, log }: Foundation, files: RealFiles, mounts: RealMounts): Promise<void> {
+  try {
+    await makeShared(mounts, await files.realPath(config.rootDir));
+  } catch (error) {
+    log.warn({ rootDir: config.rootDir, error: messageOf(error) }, 'mounts below the root directory cannot be shared');
+  }
 }
 
 /** For a pod with a RuntimeClass, whose handler is looked up later, all handlers have to. */

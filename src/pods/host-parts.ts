@@ -1,5 +1,5 @@
 import type { ObjectSource, TokenSource, View } from '../cluster/port.ts';
-import type { ContainerStatus, LinuxResources, Mount } from '../host/cri/port.ts';
+import type { ContainerStatus, Device, LinuxResources, Mount } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
 import type { Clock } from '../kit/clock.ts';
 import { CodedError, hasCode } from '../kit/errors.ts';
@@ -145,6 +145,14 @@ export class HostParts implements PodParts {
       ...(hosts === undefined ? [] : [plainMount('/etc/hosts', hosts)]),
       plainMount(container.terminationMessagePath ?? '/dev/termination-log', log),
     ];
+  }
+
+  devices(pod: Pod, container: Container): Promise<readonly Device[]> {
+    return this.deps.volumes.devicesFor(pod, container);
+  }
+
+  extraGroups(pod: Pod): readonly number[] {
+    return this.deps.volumes.extraGroups(pod);
   }
 
   private async hostsFile(pod: Pod, podIPs: readonly string[]): Promise<string> {

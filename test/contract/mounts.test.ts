@@ -3,12 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeMounts } from '../../src/host/mount/fake.ts';
+import { makeShared } from '../../src/host/mount/make-shared.ts';
 import type { Mounts } from '../../src/host/mount/port.ts';
 import { RealMounts } from '../../src/host/mount/real.ts';
 import { SystemClock } from '../../src/kit/clock.ts';
 
 const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
-const adapters: [string, () => Mounts][] = [['fake', () => new FakeMounts({ exists })]];
+const refuses = ({ type, target }: { type: string; target: string }): string | undefined =>
+  type === 'nosuchfs' ? `mount: ${target}: unknown filesystem type 'nosuchfs'.` : undefined;
+const adapters: [string, () => Mounts][] = [['fake', () => new FakeMounts({ exists, refuses })]];
 if (process.getuid?.() === 0) adapters.push(['real', () => new RealMounts({}, { clock: new SystemClock() })]);
 
 describe.each(adapters)('Mounts (%s)', (_, make) => {
@@ -92,5 +95,37 @@ describe.each(adapters)('Mounts (%s)', (_, make) => {
     const entries = await mounts.list(target);
     expect(entries).toHaveLength(1);
     expect(entries[0]?.propagation.some((field) => field.startsWith('shared:'))).toBe(true);
+  });
+
+  it('mounts filesystems by type and options, and tells the words of mount(8) when it cannot', async () => {
+    const target = join(base, 'a');
+    await mounts.mount({ type: 'tmpfs', source: 'dhvol', target, options: ['ro', 'size=64k'] });
+    const [entry] = await mounts.list(target);
+    expect(entry).toMatchObject({ mountPoint: target, type: 'tmpfs', source: 'dhvol' });
+    expect(entry?.options).toMatch(/^ro/);
+    expect(entry?.superOptions).toContain('size=64k');
+    expect(await mounts.isRemote(target)).toBe(false);
+    const refused = mounts.mount({
+      type: 'nosuchfs',
+      source: '/dev/zero',
+      target: join(base, 'b'),
+      options: ['noatime'],
+    });
+    await expect(refused).rejects.toMatchObject({ code: 'CommandFailed' });
+    await expect(refused).rejects.toThrow(
+      `mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nosuchfs -o noatime /dev/zero ${join(base, 'b')}\nOutput: `,
+    );
+    expect(await mounts.list(join(base, 'b'))).toEqual([]);
+  });
+
+  it('shares a directory once, and not where it is shared already', async () => {
+    const directory = join(base, 'a');
+    await makeShared(mounts, directory);
+    const once = await mounts.list(directory);
+    expect(once.at(-1)?.propagation.join()).toContain('shared:');
+    await mkdir(join(directory, 'deep'));
+    await makeShared(mounts, join(directory, 'deep'));
+    await makeShared(mounts, directory);
+    expect(await mounts.list(base)).toEqual(once);
   });
 });

@@ -147,6 +147,14 @@ class PartsInMemory implements PodParts {
     return [];
   }
 
+  async devices(): Promise<[]> {
+    return [];
+  }
+
+  extraGroups(): [] {
+    return [];
+  }
+
   async mounts(pod: Pod): Promise<[]> {
     if (!this.volumes.has(pod.metadata.uid ?? '')) throw new Error('mounts of a pod without volumes');
     return [];

@@ -74,6 +74,8 @@ export function containerConfigToWire(config: ContainerConfig): wire.ContainerCo
       selinuxRelabel: mount.selinuxRelabel,
       propagation: PROPAGATION[mount.propagation],
       recursiveReadOnly: mount.recursiveReadOnly,
+      image: mount.image,
+      imageSubPath: mount.imageSubPath,
     })),
     devices: config.devices,
     labels: config.labels,

@@ -215,6 +215,9 @@ export interface Mount {
   readonly selinuxRelabel?: boolean;
   readonly propagation: 'PRIVATE' | 'HOST_TO_CONTAINER' | 'BIDIRECTIONAL';
   readonly recursiveReadOnly?: boolean;
+  /** An image to mount instead of a host path (KEP-4639), of which containerd knows since 2.1. */
+  readonly image?: { readonly image: string; readonly userSpecifiedImage: string };
+  readonly imageSubPath?: string;
 }
 
 export interface Device {

@@ -187,11 +187,11 @@ export class FakeFiles implements Files {
     const wanted = bits | 0o110 | SETGID;
     if (options.changePolicy === 'OnRootMismatch' && found.gid === gid && (found.mode & wanted) === wanted) return;
     const give = (inode: Inode): void => {
+      for (const child of inode.entries.values()) give(child);
       inode.gid = gid;
       if (inode.kind === 'file') inode.mode |= bits;
-      if (inode.kind !== 'directory') return;
-      inode.mode |= wanted;
-      for (const child of inode.entries.values()) give(child);
+      if (inode.kind === 'directory') inode.mode |= wanted;
+      options.onEntry?.();
     };
     give(found);
   }

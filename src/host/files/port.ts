@@ -89,6 +89,10 @@ export interface ReadOptions {
 export interface GroupOptions {
   readonly readOnly: boolean;
   readonly changePolicy: 'Always' | 'OnRootMismatch';
+  /** Told after each file and directory. */
+  readonly onEntry?: () => void;
+  /** Told what could not be changed, such as on a read-only filesystem; the walk goes on. Without it the walk ends there. */
+  readonly onFailure?: (error: unknown) => void;
 }
 
 /** A file or directory held open: what is behind `path` cannot be exchanged until `close`. */

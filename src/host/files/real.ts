@@ -194,7 +194,7 @@ export class RealFiles implements Files {
       const info = infoOf(await root.stat());
       const wanted = groupBits(options.readOnly, true) | SETGID;
       if (options.changePolicy === 'OnRootMismatch' && info.gid === gid && (info.mode & wanted) === wanted) return;
-      await giveDirectory(root, path, gid, options.readOnly, await mountIdOf(root));
+      await giveDirectory(root, path, gid, options, await mountIdOf(root));
     });
   }
 
@@ -303,30 +303,48 @@ async function giveDirectory(
   directory: FileHandle,
   name: string,
   gid: number,
-  readOnly: boolean,
+  options: GroupOptions,
   mountId: string,
 ): Promise<void> {
   const base = `/proc/self/fd/${directory.fd}`;
+  const { readOnly, onEntry, onFailure } = options;
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      if (onFailure === undefined) throw error;
+      onFailure(error);
+    }
+    onEntry?.();
+  };
   for (const entry of await coded(name, () => readdir(base, { withFileTypes: true }))) {
     const path = `${base}/${entry.name}`;
+    const named = `${name}/${entry.name}`;
     if (entry.isDirectory()) {
-      await withHandle(`${name}/${entry.name}`, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, async (child) => {
-        if ((await mountIdOf(child)) === mountId)
-          await giveDirectory(child, `${name}/${entry.name}`, gid, readOnly, mountId);
+      await withHandle(named, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, async (child) => {
+        if ((await mountIdOf(child)) === mountId) await giveDirectory(child, named, gid, options, mountId);
+      }).catch((error: unknown) => {
+        // What was there a moment ago and is gone or exchanged belongs to whoever uses the volume.
+        if (!hasCode(error, 'NotFound', 'InvalidArgument')) throw error;
       });
-    } else {
-      await coded(path, () => lchown(path, -1, gid));
-      if (entry.isFile()) {
-        await withHandle(`${name}/${entry.name}`, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, async (file) => {
-          await file.chmod(((await file.stat()).mode & PERMISSIONS) | groupBits(readOnly, false));
-        });
-      }
+      continue;
     }
+    await attempt(async () => {
+      await ifPresent(() => lchown(path, -1, gid), named);
+      if (!entry.isFile()) return;
+      await withHandle(named, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, async (file) => {
+        await file.chmod(((await file.stat()).mode & PERMISSIONS) | groupBits(readOnly, false));
+      }).catch((error: unknown) => {
+        if (!hasCode(error, 'NotFound', 'InvalidArgument')) throw error;
+      });
+    });
   }
-  // chown clears setgid on some filesystems, so the mode comes last.
-  await coded(name, () => directory.chown(-1, gid));
-  const { mode } = await directory.stat();
-  await coded(name, () => directory.chmod((mode & PERMISSIONS) | groupBits(readOnly, true) | SETGID));
+  await attempt(async () => {
+    // chown clears setgid on some filesystems, so the mode comes last.
+    await coded(name, () => directory.chown(-1, gid));
+    const { mode } = await directory.stat();
+    await coded(name, () => directory.chmod((mode & PERMISSIONS) | groupBits(readOnly, true) | SETGID));
+  });
 }
 
 /** kubelet's masks: rw-rw---- or r--r-----, with x for directories (pkg/volume/volume_linux.go). */

@@ -5,6 +5,7 @@ import { CodedError, hasCode } from '../../kit/errors.ts';
 import { runCommand } from '../command/run-command.ts';
 import { isAtOrBelow } from '../mount/mount-info.ts';
 import type { Mounts } from '../mount/port.ts';
+import { isRemoteType } from '../mount/remote-types.ts';
 
 export interface RemoteGuardOptions {
   /** How long a network filesystem may take to answer. Default 5 s. */
@@ -15,17 +16,8 @@ export interface RemoteGuardOptions {
   readonly isRemote?: (type: string) => boolean;
 }
 
-const REMOTE = new Set(
-  '9p afs autofs beegfs ceph cifs coda fuse fuseblk gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 smb2 smb3 smbfs'.split(
-    ' ',
-  ),
-);
 // The kernel's own limit on symlinks in one path (path_resolution(7)).
 const LINKS = 40;
-
-function isRemoteType(type: string): boolean {
-  return REMOTE.has(type) || type.startsWith('fuse.');
-}
 
 /**
  * Keeps the few threads that Node has for file calls (libuv: four) away from filesystems whose server may be gone: a

@@ -1,10 +1,14 @@
 import { CodedError } from '../../kit/errors.ts';
+import { holderOf } from './holder.ts';
 import { isAtOrBelow, type MountEntry } from './mount-info.ts';
-import type { Mounts, TmpfsOptions } from './port.ts';
+import type { MountRequest, Mounts, TmpfsOptions } from './port.ts';
+import { isRemoteType } from './remote-types.ts';
 
 export interface FakeMountsOptions {
   /** Whether a path is there; mounts on or from absent ones are refused. */
   readonly exists: (path: string) => Promise<boolean>;
+  /** Why a filesystem cannot be mounted, as its helper program would say; undefined: it can. */
+  readonly refuses?: (request: MountRequest) => string | undefined;
 }
 
 /** A mount table in memory: order, stacking, busy parents and refusals as the kernel has them. */
@@ -24,6 +28,10 @@ export class FakeMounts implements Mounts {
     return this.entries.filter(({ mountPoint }) => isAtOrBelow(mountPoint, below));
   }
 
+  async isRemote(path: string): Promise<boolean> {
+    return isRemoteType(holderOf(this.entries, path).type);
+  }
+
   async tmpfs(target: string, options: TmpfsOptions): Promise<void> {
     await this.mustExist(target);
     const size = options.sizeBytes === undefined ? '' : `,size=${options.sizeBytes / 1024}k`;
@@ -35,6 +43,21 @@ export class FakeMounts implements Mounts {
       source: options.name,
       superOptions,
     });
+  }
+
+  async mount(request: MountRequest): Promise<void> {
+    const { type, source, target, options } = request;
+    await this.mustExist(target);
+    const refusal = this.options.refuses?.(request);
+    if (refusal !== undefined) {
+      const args = ['-t', type, ...(options.length === 0 ? [] : ['-o', options.join(',')]), source, target].join(' ');
+      throw new CodedError(
+        'CommandFailed',
+        `mount failed: exit status 32\nMounting command: mount\nMounting arguments: ${args}\nOutput: ${refusal}`,
+      );
+    }
+    const access = options.includes('ro') ? 'ro' : 'rw';
+    this.add(target, { options: `${access},relatime`, type, source, superOptions: [access, ...options].join(',') });
   }
 
   async bind(source: string, target: string): Promise<void> {

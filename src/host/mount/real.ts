@@ -3,8 +3,10 @@ import { release } from 'node:os';
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, type ErrorCode, hasCode } from '../../kit/errors.ts';
 import { runCommand } from '../command/run-command.ts';
+import { holderOf } from './holder.ts';
 import { type MountEntry, parseMountInfo } from './mount-info.ts';
-import type { Mounts, TmpfsOptions } from './port.ts';
+import type { MountRequest, Mounts, TmpfsOptions } from './port.ts';
+import { isRemoteType } from './remote-types.ts';
 
 export interface RealMountsOptions {
   /** How long one mount or umount may take. Default 10 s. */
@@ -17,6 +19,8 @@ export class RealMounts implements Mounts {
   private readonly clock: Clock;
   // tmpfs knows noswap since 6.4 (tmpfs(5)); an older kernel refuses the whole mount for it.
   private readonly noswap: boolean;
+  /** Targets whose mount(8) still runs although it was given up. */
+  private readonly hanging = new Set<string>();
 
   constructor(options: RealMountsOptions, deps: { readonly clock: Clock }) {
     this.deadlineMs = options.deadlineMs ?? 10_000;
@@ -31,26 +35,55 @@ export class RealMounts implements Mounts {
     return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'), below);
   }
 
+  async isRemote(path: string): Promise<boolean> {
+    return isRemoteType(holderOf(await this.list(), absolute(path)).type);
+  }
+
   async tmpfs(target: string, options: TmpfsOptions): Promise<void> {
     const flags = [`mode=${options.mode.toString(8).padStart(4, '0')}`];
     if (options.restricted === true) flags.push('nosuid', 'nodev');
     if (options.sizeBytes !== undefined) flags.push(`size=${options.sizeBytes}`);
     if (options.gid !== undefined) flags.push(`gid=${options.gid}`);
     if (this.noswap) flags.push('noswap');
-    await this.mount(['-t', 'tmpfs', '-o', flags.join(','), '--', options.name, absolute(target)]);
+    await this.runMount(['-t', 'tmpfs', '-o', flags.join(','), '--', options.name, absolute(target)]);
   }
 
   async bind(source: string, target: string): Promise<void> {
-    await this.mount(['--bind', '--', absolute(source), absolute(target)]);
+    await this.runMount(['--bind', '--', absolute(source), absolute(target)]);
   }
 
   async remountReadOnly(target: string): Promise<void> {
-    await this.mount(['-o', 'remount,bind,ro', '--', absolute(target)]);
+    await this.runMount(['-o', 'remount,bind,ro', '--', absolute(target)]);
   }
 
   async shareRecursively(target: string): Promise<void> {
     if (!(await this.isMounted(target))) await this.bind(target, target);
-    await this.mount(['--make-rshared', '--', absolute(target)]);
+    await this.runMount(['--make-rshared', '--', absolute(target)]);
+  }
+
+  async mount({ type, source, target, options, deadlineMs = this.deadlineMs }: MountRequest): Promise<void> {
+    if (this.hanging.has(absolute(target))) {
+      throw new CodedError('Conflict', `an earlier mount of ${source} at ${target} has not ended yet`, { target });
+    }
+    const args = ['-t', type, ...(options.length === 0 ? [] : ['-o', options.join(',')]), '--', source, target];
+    // timeout(1) ends mount and the helper that it started; killing mount alone would leave the helper behind.
+    const patience = String(deadlineMs / 1000);
+    this.hanging.add(target);
+    const result = await runCommand('timeout', ['-k', '2', patience, 'mount', ...args], {
+      deadlineMs: deadlineMs + 4000,
+      clock: this.clock,
+      onExit: () => this.hanging.delete(target),
+    });
+    if (result.exitCode === 0) return;
+    // timeout(1): 124 when its time was up, 137 when it had to kill.
+    const tooLong = result.exitCode === 124 || result.exitCode === 137;
+    const status = tooLong ? `no answer within ${deadlineMs} ms` : `exit status ${result.exitCode}`;
+    const output = `${result.stdout}${result.stderr}`.trim();
+    throw new CodedError(
+      tooLong ? 'DeadlineExceeded' : classify(output),
+      `mount failed: ${status}\nMounting command: mount\nMounting arguments: ${args.filter((arg) => arg !== '--').join(' ')}\nOutput: ${output}`,
+      { exitCode: result.exitCode },
+    );
   }
 
   async unmount(target: string, options: { readonly lazy?: boolean } = {}): Promise<void> {
@@ -68,7 +101,7 @@ export class RealMounts implements Mounts {
     return (await this.list(target)).some((entry) => entry.mountPoint === target);
   }
 
-  private async mount(args: readonly string[]): Promise<void> {
+  private async runMount(args: readonly string[]): Promise<void> {
     // -c: paths as they are; -i: no mount.TYPE helper programs.
     await this.run('mount', ['-c', '-i', ...args]);
   }

@@ -1,4 +1,4 @@
-import type { ContainerConfig, ContainerSecurity, LinuxResources, Mount } from '../../host/cri/port.ts';
+import type { ContainerConfig, ContainerSecurity, Device, LinuxResources, Mount } from '../../host/cri/port.ts';
 import type { Container, Pod } from '../../model/pod.ts';
 import { expand } from '../environment/expand.ts';
 import { annotation, containerHash, containerLogPath, identityOf, label, podLabels } from '../identity.ts';
@@ -8,6 +8,7 @@ export interface ContainerConfigInput {
   readonly imageRef: string;
   readonly environment: readonly { key: string; value: string }[];
   readonly mounts: readonly Mount[];
+  readonly devices: readonly Device[];
   readonly resources: LinuxResources;
   readonly security: ContainerSecurity;
 }
@@ -25,7 +26,7 @@ export function containerConfig(pod: Pod, container: Container, input: Container
     workingDir: container.workingDir ?? '',
     envs: input.environment,
     mounts: input.mounts,
-    devices: [],
+    devices: input.devices,
     labels: { ...podLabels(identityOf(pod)), [label.containerName]: container.name },
     annotations: annotationsOf(pod, container, input.restartCount),
     logPath: containerLogPath(container.name, input.restartCount),

@@ -23,6 +23,7 @@ import { lateAbort } from './late-abort.ts';
 import type { PodParts } from './pod-parts.ts';
 import { containerReference } from './references.ts';
 import { sandboxConfig } from './sandbox-config.ts';
+import { withVolumeImages } from './volume-images.ts';
 
 export interface ExecutorOptions {
   readonly podLogsDir: string;
@@ -181,6 +182,7 @@ export class StepExecutor {
       podLogsDir: this.options.podLogsDir,
       clusterDomain: this.options.clusterDomain,
       dns: this.deps.dns(state.pod).config,
+      extraGroups: this.deps.parts.extraGroups(state.pod),
       resources: this.deps.parts.sandboxResources(state.pod),
     });
   }
@@ -292,7 +294,12 @@ export class StepExecutor {
       if (image === undefined) throw new CodedError('Internal', `image of container ${container.name} is not known`);
       verifyRunAsNonRoot(pod, container, image);
       const environment = await parts.environment(pod, container, podIPs, state.starting.signal);
-      const mounts = await parts.mounts(pod, container, step.restartCount, podIPs, environmentRecord(environment));
+      const mounts = await withVolumeImages(
+        this.deps.images,
+        await parts.mounts(pod, container, step.restartCount, podIPs, environmentRecord(environment)),
+        { pod, container, sandbox: this.sandboxConfig(state, sandbox?.attempt ?? 0) },
+        state.starting.signal,
+      );
       const target = container.targetContainerName;
       const targetId = target === undefined ? undefined : newestContainer(runtime, target)?.id;
       return containerConfig(pod, container, {
@@ -300,9 +307,11 @@ export class StepExecutor {
         imageRef: step.imageRef,
         environment,
         mounts,
+        devices: await parts.devices(pod, container),
         resources: parts.containerResources(pod, container),
         security: containerSecurity(pod, container, image, {
           ...this.options.security,
+          extraGroups: parts.extraGroups(pod),
           ...(targetId === undefined ? {} : { targetId }),
         }),
       });

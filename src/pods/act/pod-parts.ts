@@ -1,4 +1,4 @@
-import type { LinuxResources, Mount } from '../../host/cri/port.ts';
+import type { Device, LinuxResources, Mount } from '../../host/cri/port.ts';
 import type { Container, Pod } from '../../model/pod.ts';
 import type { PodIdentity } from '../identity.ts';
 
@@ -25,6 +25,10 @@ export interface PodParts {
     podIPs: readonly string[],
     environment: Readonly<Record<string, string>>,
   ): Promise<readonly Mount[]>;
+  /** The container's Block volumes. */
+  devices(pod: Pod, container: Container): Promise<readonly Device[]>;
+  /** Groups that the pod's volumes ask for. */
+  extraGroups(pod: Pod): readonly number[];
   containerResources(pod: Pod, container: Container): LinuxResources;
   sandboxResources(pod: Pod): { readonly overhead: LinuxResources; readonly resources: LinuxResources };
   makeLogDirectory(pod: PodIdentity): Promise<void>;

@@ -10,6 +10,8 @@ export interface SandboxConfigInput {
   readonly podLogsDir: string;
   readonly clusterDomain: string;
   readonly dns: DNSConfig;
+  /** Groups that the pod's volumes ask for. */
+  readonly extraGroups?: readonly number[];
   readonly resources: { readonly overhead: LinuxResources; readonly resources: LinuxResources };
 }
 
@@ -26,7 +28,7 @@ export function sandboxConfig(pod: Pod, input: SandboxConfigInput): PodSandboxCo
     annotations: { ...pod.metadata.annotations },
     linux: {
       cgroupParent: input.cgroupParent,
-      ...sandboxSecurity(pod),
+      ...sandboxSecurity(pod, input.extraGroups),
       overhead: input.resources.overhead,
       resources: input.resources.resources,
     },

@@ -8,7 +8,9 @@ const RAW_BYTES = 4 * MAX_BYTES;
 
 /** The end of a container's log: at most 80 lines and 2048 bytes of text; '' when there is none. */
 export async function lastLogLines(files: Pick<Files, 'read'>, path: string): Promise<string> {
-  const raw = await files.read(path, { maxBytes: RAW_BYTES, fromEnd: true }).catch(() => Buffer.alloc(0));
+  // A symlink in its place was not put there by the runtime, and would show what another pod or the host says.
+  const options = { maxBytes: RAW_BYTES, fromEnd: true, noFollow: true };
+  const raw = await files.read(path, options).catch(() => Buffer.alloc(0));
   const lines = raw.toString('utf8').split('\n');
   if (raw.length === RAW_BYTES) lines.shift();
   if (lines.at(-1) === '') lines.pop();

@@ -67,9 +67,8 @@ async function tidy(files: Files, directory: string, payload: Payload, current: 
   for (const name of present) {
     const path = `${directory}/${name}`;
     if (name === DATA || name === current || wanted.has(name)) continue;
-    if (name === DATA_NEW) await files.remove(path);
+    if (await isLink(files, path)) await files.remove(path);
     else if (name.startsWith('..')) await files.removeTree(path);
-    else if (await isLink(files, path)) await files.remove(path);
   }
 }
 

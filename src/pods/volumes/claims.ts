@@ -84,7 +84,8 @@ export class ClaimResolver {
     try {
       return await this.deps.api.get<T>(type, target, signal);
     } catch (error) {
-      throw new CodedError('Unavailable', `${words}: ${messageOf(error)}`, target, error);
+      const said = error instanceof CodedError ? error.metadata['said'] : undefined;
+      throw new CodedError('Unavailable', `${words}: ${said ?? messageOf(error)}`, target, error);
     }
   }
 }

@@ -34,6 +34,21 @@ export class PodPaths {
     return `${this.memoryOf(uid)}/${escapePlugin(plugin)}/${part('volume name', name)}`;
   }
 
+  /** The link to a Block volume's device. */
+  device(uid: string, plugin: string, name: string): string {
+    return `${this.pod(uid)}/volumeDevices/${escapePlugin(plugin)}/${part('volume name', name)}`;
+  }
+
+  /** Where a Block volume's device is bound once for each pod that has it, under the pod's UID. */
+  deviceMaps(plugin: string, name: string): string {
+    return `${this.root}/plugins/${escapePlugin(plugin)}/volumeDevices/${part('volume name', name)}`;
+  }
+
+  /** What a plugin keeps for the whole node. */
+  plugin(name: string): string {
+    return `${this.root}/plugins/${name}`;
+  }
+
   subPath(uid: string, volume: string, container: string, index: number): string {
     const names = `${part('volume name', volume)}/${part('container name', container)}`;
     return `${this.pod(uid)}/volume-subpaths/${names}/${index}`;

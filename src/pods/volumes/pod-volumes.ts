@@ -1,46 +1,63 @@
-import type { Mount } from '../../host/cri/port.ts';
+import type { EventRecorder } from '../../cluster/port.ts';
+import type { BlockDevices } from '../../host/block/port.ts';
+import type { Device, Mount } from '../../host/cri/port.ts';
 import type { Files } from '../../host/files/port.ts';
 import type { Mounts } from '../../host/mount/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, messageOf, tryAll } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
-import type { Container, Pod, Volume, VolumeMount } from '../../model/pod.ts';
+import type { Container, Pod, Volume } from '../../model/pod.ts';
+import { BlockMaps } from './block-maps.ts';
 import type { ClaimResolver } from './claims.ts';
 import type { PayloadSources } from './collect-payload.ts';
+import { ContainerVolumes } from './container-volumes.ts';
 import { findVolumes } from './found-volumes.ts';
 import { MemoryStore } from './memory-store.ts';
-import { isRecursiveReadOnly, propagationOf, subPathOf } from './mount-options.ts';
-import type { FoundVolume, Freshness, PodVolume, VolumePlugin } from './plugin.ts';
+import { VolumeOwnership } from './ownership.ts';
+import type { FoundVolume, Freshness, VolumePlugin } from './plugin.ts';
 import { emptyDirPlugin } from './plugins/empty-dir.ts';
 import { hostPathPlugin } from './plugins/host-path.ts';
+import { imagePlugin } from './plugins/image.ts';
+import { LocalVolumePlugin } from './plugins/local.ts';
+import { nfsPlugin } from './plugins/nfs.ts';
 import { payloadPlugins } from './plugins/payload.ts';
 import { PodPaths } from './pod-paths.ts';
 import { PodTurns } from './pod-turns.ts';
 import type { VolumeManager } from './port.ts';
+import { mountOptionsOf } from './pv-mount-options.ts';
 import { type ResolvedVolume, VolumeResolver, type VolumeUse } from './resolve-volume.ts';
-import { bindSubPath } from './sub-path.ts';
 import { failureOfAll, type VolumeFailure, volumeFailure } from './volume-errors.ts';
 import { usedVolumes } from './volume-source.ts';
+import { VolumeUsers } from './volume-users.ts';
 
 export interface PodVolumesOptions {
   /** kubelet's root directory, such as /var/lib/kubelet. */
   readonly rootDirectory: string;
   /** For all volumes of a pod together. Default 123 s, as long as kubelet waits for a pod's mounts. */
   readonly deadlineMs?: number;
+  /** For one mount from a server. Default 100 s: within the former, and mount.nfs itself tries for two minutes. */
+  readonly serverMountMs?: number;
 }
 
 export interface PodVolumesDeps extends PayloadSources {
   readonly files: Files;
   readonly mounts: Mounts;
+  readonly blocks: BlockDevices;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly events: EventRecorder;
   /** From claims to their volumes; without it no pod can have any. */
   readonly claims?: ClaimResolver;
   /** Kinds of volumes beside those that PodVolumes brings itself. */
   readonly plugins?: readonly VolumePlugin[];
   /** Whether the pod's runtime handler can make mounts read-only with all that is mounted below. Default: no. */
   readonly recursiveReadOnly?: (pod: Pod) => boolean;
+  /** Why the container runtime cannot mount images; undefined where it can. */
+  readonly imageVolumeRefusal?: () => string | undefined;
 }
+
+/** A group that may use the volume: containers get it as a supplemental one. */
+const GID_ANNOTATION = 'pv.beta.kubernetes.io/gid';
 
 /** Volumes of pods on this host; see VolumeManager. */
 export class PodVolumes implements VolumeManager {
@@ -49,6 +66,9 @@ export class PodVolumes implements VolumeManager {
   private readonly turns: PodTurns;
   private readonly plugins: readonly VolumePlugin[];
   private readonly resolver: VolumeResolver;
+  private readonly maps: BlockMaps;
+  private readonly containers: ContainerVolumes;
+  private readonly users = new VolumeUsers();
   /** By pod and volume name: what a claim led to when it was mounted counts for as long as the pod lives. */
   private readonly resolved = new Map<string, Map<string, ResolvedVolume>>();
   private readonly deps: PodVolumesDeps;
@@ -63,17 +83,24 @@ export class PodVolumes implements VolumeManager {
       emptyDirPlugin(paths, deps),
       hostPathPlugin(deps.files),
       ...payloadPlugins(paths, { ...deps, memory: this.memory }),
+      new LocalVolumePlugin(paths, { ...deps, ownership: new VolumeOwnership(deps) }),
+      nfsPlugin(paths, { mountMs: options.serverMountMs ?? 100_000 }, deps),
+      imagePlugin(deps.imageVolumeRefusal ?? (() => undefined)),
       ...(deps.plugins ?? []),
     ];
     this.resolver = new VolumeResolver(this.plugins, deps.claims);
+    this.maps = new BlockMaps(paths, deps);
+    this.containers = new ContainerVolumes(paths, {
+      ...deps,
+      resolve: (pod, volume, use) => this.resolve(pod, volume, use),
+      devicePath: (plugin, volume) => this.maps.pathOf(plugin, volume),
+    });
     this.deps = deps;
   }
 
   async setUp(pod: Pod, signal?: AbortSignal): Promise<void> {
     await this.rebuilt();
-    const work = async ({ plugin, podVolume }: ResolvedVolume): Promise<void> => {
-      if (podVolume.volumeMode === 'Filesystem') await this.prepare(plugin, podVolume, signal);
-    };
+    const work = (volume: ResolvedVolume): Promise<void> => this.prepare(volume, signal);
     await this.turns.run(
       uidOf(pod),
       'setting up volumes',
@@ -94,14 +121,22 @@ export class PodVolumes implements VolumeManager {
   }
 
   mountsFor(pod: Pod, container: Container, environment: Readonly<Record<string, string>>): Promise<Mount[]> {
-    const work = async (): Promise<Mount[]> => {
-      const mounts: Mount[] = [];
-      for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
-        mounts.push(await this.mountOf(pod, container, mount, index, environment));
-      }
-      return mounts;
-    };
-    return this.turns.run(uidOf(pod), `preparing mounts of container ${container.name}`, work);
+    return this.turns.run(uidOf(pod), `preparing mounts of container ${container.name}`, () =>
+      this.containers.mounts(pod, container, environment),
+    );
+  }
+
+  devicesFor(pod: Pod, container: Container): Promise<Device[]> {
+    return this.turns.run(uidOf(pod), `preparing devices of container ${container.name}`, () =>
+      this.containers.devices(pod, container),
+    );
+  }
+
+  extraGroups(pod: Pod): readonly number[] {
+    return [...(this.resolved.get(uidOf(pod))?.values() ?? [])].flatMap(({ podVolume: { bound } }) => {
+      const text = bound?.volume.metadata.annotations?.[GID_ANNOTATION] ?? '';
+      return /^\d+$/.test(text) ? [Number(text)] : [];
+    });
   }
 
   async tearDown(podUid: string): Promise<void> {
@@ -114,6 +149,7 @@ export class PodVolumes implements VolumeManager {
         directories.map((directory) => () => this.removeDirectory(directory)),
       );
       this.resolved.delete(podUid);
+      this.users.leave(podUid);
     });
   }
 
@@ -180,100 +216,51 @@ export class PodVolumes implements VolumeManager {
     return found;
   }
 
-  private async prepare(plugin: VolumePlugin, podVolume: PodVolume, signal: AbortSignal | undefined): Promise<void> {
-    const { bound, specName } = podVolume;
-    if (bound !== undefined) {
-      try {
-        this.deps.claims?.checkNode(bound.volume);
-      } catch (error) {
-        throw volumeFailure('MountVolume.NodeAffinity check failed', specName, error);
-      }
-      if ((bound.volume.spec?.mountOptions?.length ?? 0) > 0 && plugin.supportsMountOptions !== true) {
-        const error = new CodedError('InvalidObject', 'Mount options are not supported on the provided volume type');
-        throw volumeFailure('MountVolume.MountOptionSupport check failed', specName, error);
-      }
+  private async prepare({ plugin, podVolume }: ResolvedVolume, signal: AbortSignal | undefined): Promise<void> {
+    const { bound, specName, pod, volumeMode } = podVolume;
+    const isBlock = volumeMode === 'Block';
+    if (bound === undefined) {
+      await plugin.prepare(podVolume, signal);
+      return;
     }
-    await plugin.prepare(podVolume, signal);
-  }
-
-  private async mountOf(
-    pod: Pod,
-    container: Container,
-    mount: VolumeMount,
-    index: number,
-    environment: Readonly<Record<string, string>>,
-  ): Promise<Mount> {
-    const volume = (pod.spec.volumes ?? []).find(({ name }) => name === mount.name);
-    if (volume === undefined) {
-      throw new CodedError(
-        'InvalidObject',
-        `cannot find volume "${mount.name}" to mount into container "${container.name}"`,
-        { volume: mount.name, container: container.name },
-      );
-    }
-    let specName = mount.name;
     try {
-      const { plugin, podVolume } = await this.resolve(pod, volume, { mounted: true, asDevice: false });
-      specName = podVolume.specName;
-      const { hostPath: volumePath, readOnly } = await plugin.locate(podVolume);
-      const subPath = subPathOf(mount, environment);
-      const hostPath =
-        subPath === '' ? volumePath : await this.subPath(pod, container, specName, volumePath, subPath, index);
-      const recursive = isRecursiveReadOnly(mount, this.deps.recursiveReadOnly?.(pod) === true);
-      return {
-        containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
-        hostPath,
-        readonly: mount.readOnly === true || readOnly,
-        propagation: propagationOf(mount),
-        ...(recursive ? { recursiveReadOnly: true } : {}),
-      };
+      this.deps.claims?.checkNode(bound.volume);
     } catch (error) {
-      const { code, metadata } = error instanceof CodedError ? error : new CodedError('Internal', '');
-      throw new CodedError(
-        code,
-        `MountVolume.SetUp failed for volume "${specName}" : ${messageOf(error)}`,
-        { ...metadata, container: container.name, volume: mount.name },
-        error,
-      );
+      const work = isBlock ? 'MapVolume.NodeAffinity check failed' : 'MountVolume.NodeAffinity check failed';
+      throw volumeFailure(work, specName, error);
+    }
+    if (!isBlock && mountOptionsOf(bound.volume).length > 0 && plugin.supportsMountOptions !== true) {
+      const error = new CodedError('InvalidObject', 'Mount options are not supported on the provided volume type');
+      throw volumeFailure('MountVolume.MountOptionSupport check failed', specName, error);
+    }
+    this.users.enter(uidOf(pod), bound.volume);
+    try {
+      if (isBlock) await this.maps.map(plugin, podVolume, signal);
+      else await plugin.prepare(podVolume, signal);
+    } catch (error) {
+      this.users.leave(uidOf(pod), specName);
+      throw error;
     }
   }
 
-  private async subPath(
-    pod: Pod,
-    container: Container,
-    specName: string,
-    volumePath: string,
-    subPath: string,
-    index: number,
-  ): Promise<string> {
-    const { files } = this.deps;
-    const target = this.paths.subPath(uidOf(pod), specName, container.name, index);
-    // The mount table has paths without symlinks, and the root directory may be reached through one.
-    await files.makeDirectory(parentOf(target), 0o750);
-    const real = `${await files.realPath(parentOf(target))}/${index}`;
-    await bindSubPath(this.deps, volumePath, subPath, real);
-    return real;
-  }
-
-  /** Plugins that have something to undo; what they fail at keeps the pod's directory, for it tells how to try again. */
+  /** What plugins have to undo; where that fails the pod's directory stays, for it tells how to try again. */
   private async tearDownVolumes(podUid: string): Promise<void> {
-    if (!this.plugins.some(({ tearDown }) => tearDown !== undefined)) return;
-    const found = await findVolumes(this.deps.files, this.paths, podUid);
-    const undone = found.flatMap((volume) => {
+    const { files } = this.deps;
+    if ((await files.lstat(this.paths.pod(podUid))) === undefined) return;
+    const found = await findVolumes(files, this.paths, podUid);
+    const steps = found.flatMap((volume) => {
       const plugin = this.plugins.find(({ name }) => name === volume.plugin);
-      return plugin?.tearDown === undefined ? [] : [{ plugin, volume }];
+      const isBlock = volume.volumeMode === 'Block';
+      return [
+        ...(isBlock ? [() => this.maps.unmap(volume)] : []),
+        ...(isBlock && plugin?.unmapDevice !== undefined ? [() => plugin.unmapDevice?.(volume)] : []),
+        ...(!isBlock && plugin?.tearDown !== undefined ? [() => plugin.tearDown?.(volume)] : []),
+      ];
     });
-    if (undone.length === 0) return;
-    // A subPath's mount would keep the volume busy.
+    if (steps.length === 0) return;
+    // A subPath's mount would keep its volume busy.
     await this.unmountBelow(`${this.paths.pod(podUid)}/volume-subpaths`);
-    await tryAll(
-      `tearing down volumes of pod ${podUid}`,
-      undone.map(
-        ({ plugin, volume }) =>
-          () =>
-            plugin.tearDown?.(volume),
-      ),
-    );
+    await tryAll(`tearing down volumes of pod ${podUid}`, steps);
   }
 
   /** Tells each plugin, once and before all else, what is there of it. */
@@ -327,8 +314,4 @@ export class PodVolumes implements VolumeManager {
 
 function uidOf(pod: Pod): string {
   return pod.metadata.uid ?? '';
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/'));
 }

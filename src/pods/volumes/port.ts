@@ -1,4 +1,4 @@
-import type { Mount } from '../../host/cri/port.ts';
+import type { Device, Mount } from '../../host/cri/port.ts';
 import type { Container, Pod } from '../../model/pod.ts';
 
 /**
@@ -12,6 +12,10 @@ export interface VolumeManager {
   refresh(pod: Pod): Promise<{ readonly againAtMs?: number }>;
   /** The mounts of one container, after setUp: volumeMounts with subPath resolved, ready for CRI. */
   mountsFor(pod: Pod, container: Container, environment: Readonly<Record<string, string>>): Promise<Mount[]>;
+  /** The Block volumes of one container as devices. */
+  devicesFor(pod: Pod, container: Container): Promise<Device[]>;
+  /** Groups that the pod's PersistentVolumes ask for (pv.beta.kubernetes.io/gid). */
+  extraGroups(pod: Pod): readonly number[];
   /** Unmounts and removes everything of a pod that has ended. Never deletes through a mount. */
   tearDown(podUid: string): Promise<void>;
   /** UIDs that have a directory on disk. */

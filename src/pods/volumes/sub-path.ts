@@ -19,9 +19,7 @@ export async function bindSubPath(
   target: string,
 ): Promise<void> {
   const { files, mounts } = host;
-  if (subPath.startsWith('/')) throw invalid(subPath, 'must not be an absolute path');
-  if (subPath.split('/').includes('..')) throw invalid(subPath, "must not contain '..'");
-  if (Buffer.byteLength(subPath) > PATH_BYTES) throw invalid(subPath, `must be at most ${PATH_BYTES} bytes`);
+  checkSubPath(subPath);
   await files.answers(`${volumePath}/${subPath}`);
   const root = await files.realPath(volumePath);
   const volume = await files.stat(root);
@@ -39,6 +37,13 @@ export async function bindSubPath(
   } finally {
     await held.close();
   }
+}
+
+/** Throws InvalidObject for what no subPath may be, whatever the volume holds. */
+export function checkSubPath(subPath: string): void {
+  if (subPath.startsWith('/')) throw invalid(subPath, 'must not be an absolute path');
+  if (subPath.split('/').includes('..')) throw invalid(subPath, "must not contain '..'");
+  if (Buffer.byteLength(subPath) > PATH_BYTES) throw invalid(subPath, `must be at most ${PATH_BYTES} bytes`);
 }
 
 async function alreadyThere(

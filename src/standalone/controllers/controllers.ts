@@ -1,12 +1,14 @@
 import type { Clock } from '../../kit/clock.ts';
 import { tryAll } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
+import { resources } from '../../model/resource.ts';
 import type { ObjectAdmission } from '../admission.ts';
 import type { Authority } from '../certificates/authority.ts';
 import type { Store } from '../port.ts';
 import { CertificateRequests, type CertificateRequestsOptions } from './certificate-requests.ts';
 import { ClusterObjects, type ClusterObjectsOptions } from './cluster-objects.ts';
 import { EndpointSliceController } from './endpoint-slices.ts';
+import { EphemeralVolumes } from './ephemeral-volumes.ts';
 import { EventExpiry, type EventExpiryOptions } from './event-expiry.ts';
 import { GarbageCollector } from './garbage-collector.ts';
 import { NamespaceController } from './namespaces.ts';
@@ -49,6 +51,13 @@ export class Controllers implements Controller {
       new GarbageCollector(shared),
       new Scheduler({ ...shared, bind: (pod) => admission.bind(pod) }),
       new EndpointSliceController(shared),
+      new EphemeralVolumes({
+        ...shared,
+        admit: (claim) => {
+          const type = resources.persistentvolumeclaims;
+          return admission.allocate(type, admission.defaults(type, claim), undefined);
+        },
+      }),
       new VolumeBinder(shared),
       new EventExpiry(options.events ?? {}, shared),
       ...(authority === undefined

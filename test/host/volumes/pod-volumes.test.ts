@@ -18,6 +18,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RealBlockDevices } from '../../../src/host/block/real.ts';
 import { RealFiles } from '../../../src/host/files/real.ts';
 import { RemoteGuard } from '../../../src/host/files/remote-guard.ts';
 import { RealMounts } from '../../../src/host/mount/real.ts';
@@ -37,12 +38,14 @@ describe.skipIf(!root)('PodVolumes on this host', () => {
   let base: string;
   let rootDirectory: string;
   let volumes: PodVolumes;
+  let events: string[];
   let secrets: Record<string, Record<string, string>>;
 
   beforeEach(async () => {
     base = await realpath(await mkdtemp(join(tmpdir(), 'dhvol-')));
     rootDirectory = join(base, 'kubelet');
     await mkdir(rootDirectory, { mode: 0o750 });
+    events = [];
     secrets = {};
     volumes = make();
   });
@@ -65,6 +68,8 @@ describe.skipIf(!root)('PodVolumes on this host', () => {
         mounts,
         clock,
         log: silent,
+        events: { event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
+        blocks: new RealBlockDevices({ clock }),
         objects: {
           get: async <T>(_: unknown, __: string, name: string): Promise<T> => {
             const data = secrets[name];
@@ -358,6 +363,8 @@ describe.skipIf(!root)('PodVolumes on this host', () => {
         mounts,
         clock,
         log: silent,
+        events: { event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
+        blocks: new RealBlockDevices({ clock }),
         objects: { get: () => Promise.reject(new CodedError('NotFound', 'x')) },
         tokens: { token: async () => ({ token: 't', renewAt: 0 }) },
         allocatable: () => ({}),

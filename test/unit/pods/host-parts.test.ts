@@ -124,6 +124,8 @@ describe('HostParts', () => {
           },
           refresh: async () => ({}),
           mountsFor: async () => volumeMounts,
+          devicesFor: async () => [],
+          extraGroups: () => [],
           tearDown: async (uid) => {
             setUp = setUp.filter((other) => other !== uid);
           },

@@ -3,6 +3,7 @@ import type { Mounts } from '../../../host/mount/port.ts';
 import { CodedError } from '../../../kit/errors.ts';
 import type { ResourceList } from '../../../model/meta.ts';
 import { memorySizeOf } from '../empty-dir-size.ts';
+import { isHugePages, pageBytesOf } from '../huge-pages.ts';
 import { makeOwnedDirectory } from '../owned-directory.ts';
 import type { VolumePlugin } from '../plugin.ts';
 import type { PodPaths } from '../pod-paths.ts';
@@ -29,16 +30,20 @@ export function emptyDirPlugin(paths: PodPaths, { files, mounts, allocatable }: 
         if ((await files.lstat(path)) === undefined) await makeOwnedDirectory(files, path, fsGroup, false);
         return;
       }
-      if (medium !== 'Memory') {
-        throw new CodedError(
-          'Unimplemented',
-          `emptyDir medium ${JSON.stringify(medium)} cannot be provided by this node; want "" or "Memory"`,
-          { medium },
-        );
+      const pages = isHugePages(medium) ? pageBytesOf(pod, medium) : undefined;
+      if (medium !== 'Memory' && pages === undefined) {
+        throw new CodedError('InvalidObject', `unknown storage medium ${JSON.stringify(medium)}`, { medium });
       }
-      await files.makeDirectory(path, 0o750);
+      await files.makeDirectory(path, 0o777);
       const target = await files.realPath(path);
       if ((await mounts.list(target)).some(({ mountPoint }) => mountPoint === target)) return;
+      if (pages !== undefined) {
+        await mounts.mount({ type: 'hugetlbfs', source: 'nodev', target, options: [`pagesize=${pages}`] });
+        if (fsGroup !== undefined) {
+          await files.giveToGroup(target, fsGroup, { readOnly: false, changePolicy: 'Always' });
+        }
+        return;
+      }
       const sizeBytes = memorySizeOf(pod, sizeLimit, allocatable());
       await mounts.tmpfs(target, {
         name: 'tmpfs',

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { FakeBlockDevices } from '../../../../src/host/block/fake.ts';
 import { FakeFiles } from '../../../../src/host/files/fake.ts';
 import { FakeMounts } from '../../../../src/host/mount/fake.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
@@ -48,6 +49,7 @@ class WitnessPlugin implements VolumePlugin {
 }
 
 describe('volumes by claim', () => {
+  let events: string[];
   let files: FakeFiles;
   let claim: PersistentVolumeClaim | undefined;
   let volume: PersistentVolume | undefined;
@@ -56,6 +58,7 @@ describe('volumes by claim', () => {
   let volumes: PodVolumes;
 
   beforeEach(() => {
+    events = [];
     files = new FakeFiles({});
     claim = {
       metadata: { name: 'c', namespace: 'ns', uid: 'claim-1' },
@@ -86,6 +89,8 @@ describe('volumes by claim', () => {
         mounts: new FakeMounts({ exists: async (path) => (await files.stat(path)) !== undefined }),
         clock: new ManualClock(),
         log: silent,
+        events: { event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
+        blocks: new FakeBlockDevices(),
         objects: { get: () => Promise.reject(new CodedError('NotFound', 'x')) },
         tokens: { token: async () => ({ token: 't', renewAt: 0 }) },
         allocatable: () => ({}),
@@ -210,7 +215,8 @@ describe('volumes by claim', () => {
   it('gives a volume back by what is on disk, after a restart and without the API', async () => {
     const at = '/k/pods/u9/volumes/example.com~witness/pv-9';
     await files.makeDirectory(at, 0o750);
-    await files.makeDirectory('/k/pods/u9/volumeDevices/example.com~witness/pv-b', 0o750);
+    await files.makeDirectory('/k/pods/u9/volumeDevices/example.com~witness', 0o750);
+    await files.symlink('/dev/sdz', '/k/pods/u9/volumeDevices/example.com~witness/pv-b');
     claim = undefined;
     witness.failing = 'driver is away';
     await expect(volumes.tearDown('u9')).rejects.toThrow('driver is away');

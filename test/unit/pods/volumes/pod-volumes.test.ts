@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { FakeBlockDevices } from '../../../../src/host/block/fake.ts';
 import { FakeFiles } from '../../../../src/host/files/fake.ts';
 import { FakeMounts } from '../../../../src/host/mount/fake.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
@@ -22,6 +23,7 @@ function podWith(volumes: Volume[], extra: Partial<Pod['spec']> = {}, mounts: Pa
 }
 
 describe('PodVolumes', () => {
+  let events: string[];
   let files: FakeFiles;
   let mounts: FakeMounts;
   let clock: ManualClock;
@@ -32,6 +34,7 @@ describe('PodVolumes', () => {
   let volumes: PodVolumes;
 
   beforeEach(async () => {
+    events = [];
     hanging = new Set();
     files = new FakeFiles({
       boundAt: (path) => mounts.boundAt(path),
@@ -54,6 +57,8 @@ describe('PodVolumes', () => {
         mounts,
         clock,
         log: silent,
+        events: { event: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
+        blocks: new FakeBlockDevices(),
         objects: {
           get: async <T>(type: { plural: string }, namespace: string, name: string): Promise<T> => {
             const found = objects.get(`${type.plural}/${namespace}/${name}`);
@@ -235,7 +240,12 @@ describe('PodVolumes', () => {
       { name: 'v', configMap: { name: 'cm', items: [{ key: 'a', path: '../p' }] } },
       "must not contain '..'",
     ],
-    ['huge pages', { name: 'v', emptyDir: { medium: 'HugePages' } }, 'emptyDir medium "HugePages"'],
+    [
+      'huge pages that nobody requests',
+      { name: 'v', emptyDir: { medium: 'HugePages' } },
+      'medium HugePages: hugePages storage requested, but there is no resource request for huge pages',
+    ],
+    ['an unknown medium', { name: 'v', emptyDir: { medium: 'Paper' } }, 'unknown storage medium "Paper"'],
     [
       'a field that volumes may not have',
       { name: 'v', downwardAPI: { items: [{ path: 'x', fieldRef: { fieldPath: 'status.podIP' } }] } },

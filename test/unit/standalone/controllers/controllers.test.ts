@@ -363,6 +363,42 @@ describe('pods without a node', () => {
   });
 });
 
+describe('generic ephemeral volumes', () => {
+  const template = {
+    metadata: { labels: { kind: 'scratch' }, annotations: { note: 'x' } },
+    spec: { accessModes: ['ReadWriteOnce'], storageClassName: 'fast', resources: { requests: { storage: '1Gi' } } },
+  };
+  const pod = (name: string): object =>
+    podWith({ volumes: [{ name: 'data', ephemeral: { volumeClaimTemplate: template } }] }, {}, { name });
+  const claimOf = (name: string): PersistentVolumeClaim | undefined =>
+    get(resources.persistentvolumeclaims, 'default', name);
+
+  it('have a claim made for them, owned by the pod, and made again when it is deleted', async () => {
+    const { metadata } = await create<Pod>(resources.pods, pod('a'));
+    await eventually(() => expect(claimOf('a-data')?.status?.phase).toBe('Pending'));
+    expect(claimOf('a-data')).toMatchObject({ metadata: template.metadata, spec: template.spec });
+    expect(claimOf('a-data')?.metadata.ownerReferences).toEqual([
+      { apiVersion: 'v1', kind: 'Pod', name: 'a', uid: metadata.uid, controller: true, blockOwnerDeletion: true },
+    ]);
+    const { uid } = claimOf('a-data')?.metadata ?? {};
+    await store.remove(resources.persistentvolumeclaims, 'default', 'a-data');
+    await eventually(() => expect(claimOf('a-data')?.metadata.uid).not.toBe(uid));
+    await eventually(() => expect(claimOf('a-data')).toBeDefined());
+    await store.remove(resources.pods, 'default', 'a');
+    await eventually(() => expect(claimOf('a-data')).toBeUndefined());
+  });
+
+  it('leave a claim alone that somebody else has made', async () => {
+    await create(resources.persistentvolumeclaims, {
+      metadata: { name: 'b-data', namespace: 'default' },
+      spec: template.spec,
+    });
+    await create(resources.pods, pod('b'));
+    await settled();
+    expect(claimOf('b-data')?.metadata.ownerReferences).toBeUndefined();
+  });
+});
+
 describe('volumes', () => {
   const volume = (name: string, storage: string, spec: object = {}): object => ({
     metadata: { name },
