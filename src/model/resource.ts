@@ -47,6 +47,10 @@ export const resources = {
     false,
   ),
   runtimeclasses: of('node.k8s.io', 'runtimeclasses', 'RuntimeClass', false),
+  csidrivers: of('storage.k8s.io', 'csidrivers', 'CSIDriver', false),
+  csinodes: of('storage.k8s.io', 'csinodes', 'CSINode', false),
+  volumeattachments: of('storage.k8s.io', 'volumeattachments', 'VolumeAttachment', false),
+  storageclasses: of('storage.k8s.io', 'storageclasses', 'StorageClass', false),
   priorityclasses: of('scheduling.k8s.io', 'priorityclasses', 'PriorityClass', false),
 } as const satisfies Record<string, ResourceType>;
 

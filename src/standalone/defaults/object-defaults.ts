@@ -4,8 +4,10 @@ import type { Namespace, PersistentVolume, PersistentVolumeClaim, PriorityClass,
 import type { Pod } from '../../model/pod.ts';
 import { type ResourceType, resources } from '../../model/resource.ts';
 import type { EndpointSlice, Service } from '../../model/service.ts';
+import type { CSIDriver, StorageClass } from '../../model/storage.ts';
 import { applyPodDefaults } from './pod-defaults.ts';
 import { applyEndpointSliceDefaults, applyServiceDefaults } from './service-defaults.ts';
+import { applyCSIDriverDefaults, applyStorageClassDefaults } from './storage-defaults.ts';
 
 /** By plural; kinds that are absent have no defaults. */
 const DEFAULTS: Readonly<Record<string, (object: KubeObject) => void>> = {
@@ -17,6 +19,8 @@ const DEFAULTS: Readonly<Record<string, (object: KubeObject) => void>> = {
   [resources.nodes.plural]: (object) => applyNodeDefaults(object as Node),
   [resources.persistentvolumes.plural]: (object) => applyVolumeDefaults(object as PersistentVolume),
   [resources.persistentvolumeclaims.plural]: (object) => applyClaimDefaults(object as PersistentVolumeClaim),
+  [resources.csidrivers.plural]: (object) => applyCSIDriverDefaults(object as CSIDriver),
+  [resources.storageclasses.plural]: (object) => applyStorageClassDefaults(object as StorageClass),
   [resources.priorityclasses.plural]: (object) => {
     (object as PriorityClass).preemptionPolicy ||= 'PreemptLowerPriority';
     (object as PriorityClass).value ??= 0;

@@ -80,6 +80,10 @@ export const servedResources: readonly ServedResource[] = [
   ),
   serve(resources.priorityclasses, ['pc']),
   serve(resources.runtimeclasses),
+  serve(resources.csidrivers),
+  serve(resources.csinodes),
+  serve(resources.storageclasses, ['sc']),
+  serve(resources.volumeattachments, [], [status]),
 ];
 
 /** Kinds that can only be created: they are answered and not stored. */

@@ -22,6 +22,8 @@ const ORDER: readonly ResourceType[] = [
   resources.nodes,
   resources.priorityclasses,
   resources.runtimeclasses,
+  resources.csidrivers,
+  resources.storageclasses,
   resources.serviceaccounts,
   resources.secrets,
   resources.configmaps,

@@ -3,6 +3,7 @@ import type { ResourceType } from '../../model/resource.ts';
 import { metaDefinitions } from './definitions/meta.ts';
 import { objectDefinitions } from './definitions/objects.ts';
 import { podDefinitions } from './definitions/pod.ts';
+import { storageDefinitions } from './definitions/storage.ts';
 import { volumeDefinitions } from './definitions/volume.ts';
 import { type Definition, findDefinitions, parseFields } from './parse-definitions.ts';
 import type { ObjectSchema, Schema, Schemas } from './port.ts';
@@ -14,6 +15,7 @@ const GROUP_PREFIX: Readonly<Record<string, string>> = {
   'coordination.k8s.io': 'io.k8s.api.coordination.v1',
   'scheduling.k8s.io': 'io.k8s.api.scheduling.v1',
   'node.k8s.io': 'io.k8s.api.node.v1',
+  'storage.k8s.io': 'io.k8s.api.storage.v1',
   'authentication.k8s.io': 'io.k8s.api.authentication.v1',
   policy: 'io.k8s.api.policy.v1',
 };
@@ -24,7 +26,7 @@ export class SchemaTree implements Schemas {
   private readonly parsed = new Map<string, ObjectSchema>();
 
   constructor() {
-    for (const text of [metaDefinitions, podDefinitions, volumeDefinitions, objectDefinitions]) {
+    for (const text of [metaDefinitions, podDefinitions, volumeDefinitions, storageDefinitions, objectDefinitions]) {
       for (const definition of findDefinitions(text)) this.definitions.set(definition.name, definition);
     }
   }

@@ -15,9 +15,17 @@ import type {
 import type { ResourceType } from '../../model/resource.ts';
 import { resources } from '../../model/resource.ts';
 import type { EndpointSlice, Service } from '../../model/service.ts';
+import type { CSIDriver, CSINode, StorageClass, VolumeAttachment } from '../../model/storage.ts';
 import { age } from './human-duration.ts';
 import { podFormat } from './pod-format.ts';
 import { signingRequestFormat } from './signing-request-format.ts';
+import {
+  csiDriverCells,
+  csiNodeCells,
+  storageClassCells,
+  storageClassName,
+  volumeAttachmentCells,
+} from './storage-formats.ts';
 import { type Cell, type Column, NONE, type TableFormat, UNKNOWN } from './table.ts';
 
 const nameColumn: Column = { name: 'Name', type: 'string', format: 'name' };
@@ -27,17 +35,22 @@ function text(name: string, priority = 0): Column {
   return { name, type: 'string', priority };
 }
 
+function flag(name: string): Column {
+  return { name, type: 'boolean' };
+}
+
 /** Name, the kind's own cells, age, and the cells of -o wide. */
 function format<T extends KubeObject>(
   columns: readonly Column[],
   cells: (object: T, now: number) => Cell[],
   wide: readonly Column[] = [],
   wideCells: (object: T) => Cell[] = () => [],
+  nameOf: (object: T) => string = ({ metadata }) => metadata.name ?? '',
 ): TableFormat {
   return {
     columns: [nameColumn, ...columns, ageColumn, ...wide],
     cells: (object, now) => [
-      object.metadata.name ?? '',
+      nameOf(object as T),
       ...cells(object as T, now),
       age(object.metadata.creationTimestamp, now),
       ...wideCells(object as T),
@@ -102,6 +115,29 @@ const FORMATS: Readonly<Record<string, TableFormat>> = {
     ({ preemptionPolicy }) => [preemptionPolicy ?? ''],
   ),
   [resources.runtimeclasses.plural]: format<RuntimeClass>([text('Handler')], ({ handler }) => [handler]),
+  [resources.csidrivers.plural]: format<CSIDriver>(
+    [
+      flag('AttachRequired'),
+      flag('PodInfoOnMount'),
+      flag('StorageCapacity'),
+      text('TokenRequests'),
+      flag('RequiresRepublish'),
+      text('Modes'),
+    ],
+    csiDriverCells,
+  ),
+  [resources.csinodes.plural]: format<CSINode>([{ name: 'Drivers', type: 'integer' }], csiNodeCells),
+  [resources.volumeattachments.plural]: format<VolumeAttachment>(
+    [text('Attacher'), text('PV'), text('Node'), flag('Attached')],
+    volumeAttachmentCells,
+  ),
+  [resources.storageclasses.plural]: format<StorageClass>(
+    [text('Provisioner'), text('ReclaimPolicy'), text('VolumeBindingMode'), flag('AllowVolumeExpansion')],
+    storageClassCells,
+    [],
+    () => [],
+    storageClassName,
+  ),
   [resources.persistentvolumes.plural]: format<PersistentVolume>(
     [
       text('Capacity'),

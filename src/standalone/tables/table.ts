@@ -3,12 +3,12 @@ import type { KubeObject } from '../../model/meta.ts';
 /** A column as kubectl shows it; those with a priority above 0 come with `-o wide`. */
 export interface Column {
   readonly name: string;
-  readonly type: 'string' | 'integer';
+  readonly type: 'string' | 'integer' | 'boolean';
   readonly format?: 'name';
   readonly priority?: number;
 }
 
-export type Cell = string | number;
+export type Cell = string | number | boolean;
 
 /** How objects of one kind become rows: columns, and the cells of an object at a time (ms since the epoch). */
 export interface TableFormat {

@@ -15,6 +15,7 @@ import type {
 import type { Pod } from '../../model/pod.ts';
 import { type ResourceType, resources } from '../../model/resource.ts';
 import type { EndpointSlice, Service } from '../../model/service.ts';
+import type { CSIDriver, CSINode, StorageClass, VolumeAttachment } from '../../model/storage.ts';
 import { validateSigningRequest } from '../certificates/signing-request-rules.ts';
 import type { FieldError } from '../port.ts';
 import { validateEvent, validateLease, validateNode, validatePriorityClass } from './cluster-objects.ts';
@@ -26,6 +27,7 @@ import { validatePodCreate } from './pod.ts';
 import { validatePodUpdate } from './pod-update.ts';
 import { validateRuntimeClass } from './runtime-class.ts';
 import { validateService } from './service.ts';
+import { validateCSIDriver, validateCSINode, validateStorageClass, validateVolumeAttachment } from './storage.ts';
 import { imagePullSecretErrors } from './volume.ts';
 
 /**
@@ -65,6 +67,14 @@ function validateKind(
       return validatePriorityClass(object as PriorityClass, previous as PriorityClass | undefined);
     case resources.runtimeclasses.plural:
       return validateRuntimeClass(object as RuntimeClass, previous as RuntimeClass | undefined);
+    case resources.csidrivers.plural:
+      return validateCSIDriver(object as CSIDriver, previous as CSIDriver | undefined);
+    case resources.csinodes.plural:
+      return validateCSINode(object as CSINode, previous as CSINode | undefined);
+    case resources.volumeattachments.plural:
+      return validateVolumeAttachment(object as VolumeAttachment, previous as VolumeAttachment | undefined);
+    case resources.storageclasses.plural:
+      return validateStorageClass(object as StorageClass, previous as StorageClass | undefined);
     case resources.leases.plural:
       return validateLease(object as Lease);
     case resources.events.plural:

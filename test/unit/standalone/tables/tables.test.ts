@@ -302,6 +302,18 @@ describe('other kinds', () => {
     [resources.secrets, { type: 'Opaque', data: { a: '', b: '' } }, ['Opaque', 2, '60m']],
     [resources.leases, { spec: { holderIdentity: 'n' } }, ['n', '60m']],
     [resources.runtimeclasses, { handler: 'kata' }, ['kata', '60m']],
+    [
+      resources.csidrivers,
+      { spec: { attachRequired: false, tokenRequests: [{ audience: 'a' }], volumeLifecycleModes: ['Ephemeral'] } },
+      [false, false, false, 'a', false, 'Ephemeral', '60m'],
+    ],
+    [resources.csinodes, { spec: { drivers: [{ name: 'd', nodeID: 'n' }] } }, [1, '60m']],
+    [
+      resources.volumeattachments,
+      { spec: { attacher: 'd', nodeName: 'm', source: { persistentVolumeName: 'pv' } }, status: { attached: true } },
+      ['d', 'pv', 'm', true, '60m'],
+    ],
+    [resources.storageclasses, { provisioner: 'd' }, ['d', 'Delete', 'Immediate', false, '60m']],
     [resources.priorityclasses, { value: 7, preemptionPolicy: 'Never' }, [7, 'false', '60m', 'Never']],
     [
       resources.persistentvolumeclaims,
