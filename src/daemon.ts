@@ -14,6 +14,7 @@ import { openMachine } from './daemon/machine.ts';
 import { openNode, zoneOf } from './daemon/node.ts';
 import { serveNodeApi } from './daemon/node-api.ts';
 import { nodePods } from './daemon/node-pods.ts';
+import { openPlugins } from './daemon/plugins.ts';
 import { openPodSources } from './daemon/pod-sources.ts';
 import { type Pods, startPods } from './daemon/pods.ts';
 import { explainServiceIdentity } from './daemon/service-identity.ts';
@@ -154,6 +155,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     zone: () => zoneOf(node.current),
     cores: machine.facts.cpuCount,
   });
+  const plugins = openPlugins(foundation, { api, files, metrics: caches.metrics });
   const pods = await startPods(foundation, {
     api,
     cri,
@@ -166,10 +168,13 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     runtimeName: runtimeVersion.runtimeName,
     runtimeVersion: runtimeVersion.runtimeVersion,
     node: () => node.current,
+    nodeChanged: () => node.refresh(),
     sources,
+    plugins,
   });
   sources.run({ api, loop: pods.loop, statuses, node: () => caches.node.get(config.nodeName) });
   nodeParts.run({ pods, services, hostIPs });
+  plugins.run();
   const checks = healthChecks({ pods, services, node });
   await serveHealth(foundation, checks);
   await serveNodeApi(foundation, {

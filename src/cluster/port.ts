@@ -118,7 +118,7 @@ export interface TokenSource {
     readonly podUid: string;
     readonly audience: string | undefined;
     readonly expirationSeconds: number;
-  }): Promise<{ readonly token: string; readonly renewAt: number }>;
+  }): Promise<{ readonly token: string; readonly renewAt: number; readonly expiresAt?: number }>;
   /** Drops the tokens of a pod that is gone. */
   forget(podUid: string): void;
 }

@@ -17,6 +17,7 @@ const SOONEST_MS = 30_000;
 const RETRY = { baseMs: 5000, maxMs: 60_000 };
 
 type Request = Parameters<TokenSource['token']>[0];
+type Answer = Awaited<ReturnType<TokenSource['token']>>;
 
 interface Cached {
   readonly podUid: string;
@@ -47,7 +48,7 @@ export class TokenRequestSource implements TokenSource {
     this.sweptAt = deps.clock.monotonic();
   }
 
-  async token(request: Request): Promise<{ readonly token: string; readonly renewAt: number }> {
+  async token(request: Request): Promise<Answer> {
     const { clock } = this.deps;
     if (clock.monotonic() - this.sweptAt >= SWEEP_MS) this.sweep();
     const key = JSON.stringify([
@@ -100,8 +101,8 @@ export class TokenRequestSource implements TokenSource {
     return entry;
   }
 
-  private answer({ token, renewAt }: Cached): { readonly token: string; readonly renewAt: number } {
-    return { token, renewAt: Math.max(renewAt, this.deps.clock.now() + SOONEST_MS) };
+  private answer({ token, renewAt, expiresAt }: Cached): Answer {
+    return { token, renewAt: Math.max(renewAt, this.deps.clock.now() + SOONEST_MS), expiresAt };
   }
 
   /** Everybody who waits for the same token waits for one request. */

@@ -31,7 +31,11 @@ export interface NodeDeps {
 export interface NodeParts {
   readonly agent: NodeAgent;
   /** Registers the node and keeps it, now that what its status tells of is running. */
-  run(parts: { readonly pods: Pods; readonly services: ServiceLoop; readonly hostIPs: () => readonly string[] }): void;
+  run(parts: {
+    readonly pods: Pick<Pods, 'runtime' | 'health' | 'volumesInUse'>;
+    readonly services: ServiceLoop;
+    readonly hostIPs: () => readonly string[];
+  }): void;
 }
 
 /** kubelet's PLEG threshold, and how long a list may take after a start before its absence counts. */
@@ -69,6 +73,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
   );
   const startedAt = clock.monotonic();
   let unhealthy: () => readonly string[] = () => [];
+  let volumesInUse: Pods['volumesInUse'] = () => undefined;
   const agent = new NodeAgent(
     {
       nodeName,
@@ -98,6 +103,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
       allocatable: machine.allocatable,
       pressure,
       unhealthy: () => unhealthy(),
+      volumesInUse: () => volumesInUse(),
       metrics: new NodeStartupMetrics(
         { nodeName, bootToStartMs: Math.max(0, machine.facts.uptimeMs - machine.factsAt) },
         metrics,
@@ -112,6 +118,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
     agent,
     run: ({ pods: running, services, hostIPs }) => {
       unhealthy = () => plegProblem(running.runtime.staleMs, clock.monotonic() - startedAt);
+      volumesInUse = running.volumesInUse;
       running.health.subscribe(() => agent.refresh());
       followNode(foundation, deps, agent, services, hostIPs);
       runPart(foundation, 'node', async (stop) => {

@@ -26,6 +26,7 @@ import { HookRunner } from '../pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
 import { podCgroupLimits } from '../pods/resources/pod-limits.ts';
 import { ClaimResolver } from '../pods/volumes/claims.ts';
+import { CsiPlugin } from '../pods/volumes/csi/csi-plugin.ts';
 import { imageVolumeRefusal } from '../pods/volumes/plugins/image.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
@@ -35,6 +36,7 @@ import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { openImages } from './images.ts';
 import type { Machine } from './machine.ts';
+import type { Plugins } from './plugins.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
 
@@ -57,13 +59,18 @@ export interface PodsDeps {
   readonly runtimeVersion: string;
   /** This node's Node; undefined before it is known. */
   readonly node: () => Node | undefined;
+  /** Asks for a new status of the Node: something that it tells of has changed. */
+  readonly nodeChanged: () => void;
   readonly sources: DaemonPodSources;
+  readonly plugins: Plugins;
 }
 
 export interface Pods {
   readonly loop: PodLoop;
   readonly runtime: RuntimeCache;
   readonly health: RuntimeHealth;
+  /** Node.status.volumesInUse; undefined while it is not known. */
+  readonly volumesInUse: () => readonly string[] | undefined;
 }
 
 /** Builds and starts the pods room. */
@@ -88,6 +95,29 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   const tokens = checkpoint?.tokens(requested) ?? requested;
   const allocatable = () => machine.allocatableNow;
   const recursiveReadOnly = (pod: Pod): boolean => handlersMountReadOnlyInDepth(pod, deps.node());
+  const csi = new CsiPlugin(
+    {
+      rootDirectory: config.rootDir,
+      nodeName: config.nodeName,
+      bootId: machine.facts.bootID,
+      refreshMs: config.pods.syncFrequencyMs,
+    },
+    {
+      files,
+      mounts,
+      drivers: deps.plugins.csiDrivers,
+      driverObjects: () => deps.plugins.csiDriverObjects(),
+      api,
+      tokens,
+      events,
+      node: deps.node,
+      onNodeChange: (listener) => caches.node.subscribe(listener),
+      usersChanged: deps.nodeChanged,
+      podsCanGoOn: (uids) => loop.objectChanged(uids),
+      clock,
+      log: logOf('volumes'),
+    },
+  );
   const volumes = new PodVolumes(
     { rootDirectory: config.rootDir },
     {
@@ -103,6 +133,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       events,
       imageVolumeRefusal: () => imageVolumeRefusal(deps.runtimeName, deps.runtimeVersion),
       claims: new ClaimResolver({ api, node: deps.node }),
+      plugins: [csi],
     },
   );
   closers.add('volumes', () => volumes.close());
@@ -200,7 +231,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   runPart(foundation, 'runtime health', (signal) => health.run(signal));
   runPart(foundation, 'pod loop', (signal) => loop.run(signal));
   startHousekeeping(foundation, { cri, machine, events, files, logs, volumes, sources: deps.sources, loop, runtime });
-  return { loop, runtime, health };
+  return { loop, runtime, health, volumesInUse: () => csi.users.inUse() };
 }
 
 function* uidsOf(pods: Iterable<Pod>): Generator<string> {

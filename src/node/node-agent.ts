@@ -46,6 +46,8 @@ export interface NodeAgentDeps {
   readonly pressure: Pick<PressureMonitor, 'read' | 'nodeFilesystem'>;
   /** What is wrong with the node's own parts, in kubelet's words ("PLEG is not healthy: …"); none: empty. */
   readonly unhealthy?: () => readonly string[];
+  /** Node.status.volumesInUse; undefined while it is not known. */
+  readonly volumesInUse?: () => readonly string[] | undefined;
   readonly metrics?: NodeStartupMetrics;
   readonly events: EventRecorder;
   readonly clock: Clock;
@@ -353,6 +355,7 @@ export class NodeAgent {
         unhealthy: deps.unhealthy?.() ?? [],
         pressures,
         allocatable: deps.allocatable,
+        volumesInUse: deps.volumesInUse?.(),
       },
       options,
       previous,

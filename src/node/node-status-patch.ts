@@ -3,7 +3,7 @@ import type { QuantityText, ResourceList } from '../model/meta.ts';
 import type { NodeCondition, NodeStatus } from '../model/node.ts';
 import { isQuantity, parseQuantity } from '../model/quantity.ts';
 
-/** Fields that nobody else writes. Not here: volumesAttached (the attach controller's), volumesInUse, config, phase. */
+/** Fields that nobody else writes. Not here: volumesAttached (the attach controller's), config, phase. */
 const OWN_FIELDS = [
   'nodeInfo',
   'daemonEndpoints',
@@ -11,6 +11,7 @@ const OWN_FIELDS = [
   'runtimeHandlers',
   'features',
   'declaredFeatures',
+  'volumesInUse',
   'capacity',
   'allocatable',
   'addresses',

@@ -38,6 +38,8 @@ export interface NodeFacts {
   readonly pressures: ReadonlySet<PressureKind>;
   /** A capacity without what is reserved. */
   readonly allocatable: (capacity: ResourceList) => ResourceList;
+  /** Attachable volumes that pods here have; undefined: not known yet, what the API has stays. */
+  readonly volumesInUse?: readonly string[] | undefined;
 }
 
 /** Milliseconds since the epoch for what is written, Clock.monotonic for what is measured. */
@@ -125,6 +127,7 @@ export function nodeStatus(
       monotonic,
     ),
     declaredFeatures: [...options.declaredFeatures],
+    ...volumesInUse(facts.volumesInUse ?? previous?.volumesInUse),
   };
 }
 
@@ -136,6 +139,10 @@ function allocatableOf(
 ): ResourceList {
   const kept = Object.entries(previous ?? {}).filter(([name]) => !(name in capacity) && !isExtendedResource(name));
   return { ...Object.fromEntries(kept), ...allocatable(capacity) };
+}
+
+function volumesInUse(names: readonly string[] | undefined): Pick<NodeStatus, 'volumesInUse'> {
+  return names === undefined || names.length === 0 ? {} : { volumesInUse: [...names] };
 }
 
 /** While the runtime has not yet said what it can do, what it could do before stands. */

@@ -98,6 +98,12 @@ export class KubeClient {
     return this.call<T>('PATCH', pathOf(type, { namespace, name, subresource }), patch, 'application/merge-patch+json');
   }
 
+  /** A merge patch of the status alone. */
+  patchStatus<T extends KubeObject>(type: ResourceType, namespace: string | undefined, name: string, status: unknown) {
+    const path = pathOf(type, { namespace, name, subresource: 'status' });
+    return this.call<T>('PATCH', path, { status }, 'application/merge-patch+json');
+  }
+
   async delete(type: ResourceType, namespace: string | undefined, name: string, graceSeconds?: number): Promise<void> {
     const query = graceSeconds === undefined ? '' : `?gracePeriodSeconds=${graceSeconds}`;
     await this.call('DELETE', `${pathOf(type, { namespace, name })}${query}`);

@@ -286,7 +286,7 @@ export class FakeFiles implements Files {
 
 function infoOf(inode: Inode): FileInfo {
   const { kind, mode, uid, gid, data, number } = inode;
-  return { kind, mode, uid, gid, size: data.length, device: 1, inode: number };
+  return { kind, mode, uid, gid, size: data.length, device: 1, inode: number, bornAt: number };
 }
 
 function absent(path: string): CodedError {

@@ -78,6 +78,8 @@ export interface FileInfo {
   readonly size: number;
   readonly device: number;
   readonly inode: number;
+  /** When it was made, milliseconds since the epoch: tells one file from a later one in its place with its inode. */
+  readonly bornAt: number;
 }
 
 export interface ReadOptions {

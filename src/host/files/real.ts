@@ -435,6 +435,7 @@ function infoOf(stats: Stats): FileInfo {
     size: stats.size,
     device: stats.dev,
     inode: stats.ino,
+    bornAt: stats.birthtimeMs,
   };
 }
 

@@ -227,7 +227,11 @@ export class CheckpointKeeper {
         const now = this.deps.clock.now();
         const kept = this.stored === undefined ? undefined : this.tokensSeen.get(key);
         if (kept !== undefined && kept.expiresAt > now) {
-          return { token: kept.token, renewAt: Math.min(now + TOKEN_AGAIN_MS, kept.expiresAt) };
+          return {
+            token: kept.token,
+            renewAt: Math.min(now + TOKEN_AGAIN_MS, kept.expiresAt),
+            expiresAt: kept.expiresAt,
+          };
         }
         const given = await live.token(request);
         const expiresAt = expiryOf(given.token);

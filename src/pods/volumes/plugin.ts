@@ -32,6 +32,8 @@ export interface VolumePlugin {
   mapDevice?(volume: PodVolume, signal?: AbortSignal): Promise<string>;
   /** Undoes mapDevice, after the links to the device are gone. */
   unmapDevice?(found: FoundVolume): Promise<void>;
+  /** All volumes of a pod are gone. */
+  forget?(podUid: string): void;
   /** Told once, before all else, what an earlier process left on this host: to take up or to end what has no pod any more. */
   rebuild?(found: readonly FoundVolume[]): Promise<void>;
 }

@@ -150,6 +150,7 @@ export class PodVolumes implements VolumeManager {
       );
       this.resolved.delete(podUid);
       this.users.leave(podUid);
+      for (const plugin of this.plugins) plugin.forget?.(podUid);
     });
   }
 
