@@ -32,7 +32,7 @@ export interface NodeParts {
   readonly agent: NodeAgent;
   /** Registers the node and keeps it, now that what its status tells of is running. */
   run(parts: {
-    readonly pods: Pick<Pods, 'runtime' | 'health' | 'volumesInUse'>;
+    readonly pods: Pick<Pods, 'runtime' | 'health' | 'volumesInUse' | 'devices'>;
     readonly services: ServiceLoop;
     readonly hostIPs: () => readonly string[];
   }): void;
@@ -74,6 +74,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
   const startedAt = clock.monotonic();
   let unhealthy: () => readonly string[] = () => [];
   let volumesInUse: Pods['volumesInUse'] = () => undefined;
+  let devices: Pods['devices'] | undefined;
   const agent = new NodeAgent(
     {
       nodeName,
@@ -104,6 +105,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
       pressure,
       unhealthy: () => unhealthy(),
       volumesInUse: () => volumesInUse(),
+      devices: () => devices?.resources(),
       metrics: new NodeStartupMetrics(
         { nodeName, bootToStartMs: Math.max(0, machine.facts.uptimeMs - machine.factsAt) },
         metrics,
@@ -119,6 +121,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
     run: ({ pods: running, services, hostIPs }) => {
       unhealthy = () => plegProblem(running.runtime.staleMs, clock.monotonic() - startedAt);
       volumesInUse = running.volumesInUse;
+      devices = running.devices;
       running.health.subscribe(() => agent.refresh());
       followNode(foundation, deps, agent, services, hostIPs);
       runPart(foundation, 'node', async (stop) => {

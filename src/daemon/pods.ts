@@ -13,6 +13,7 @@ import type { Node } from '../model/node.ts';
 import type { Pod } from '../model/pod.ts';
 import { qosClassOf } from '../model/qos.ts';
 import { StepExecutor } from '../pods/act/executors.ts';
+import type { DeviceManager } from '../pods/devices/device-manager.ts';
 import { HostParts } from '../pods/host-parts.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
 import { ContainerLogs } from '../pods/logs/container-logs.ts';
@@ -32,6 +33,7 @@ import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
 import { podAdmission } from './admission.ts';
 import type { Caches } from './caches.ts';
+import { openDevices, tellPodResources } from './devices.ts';
 import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { openImages } from './images.ts';
@@ -71,6 +73,7 @@ export interface Pods {
   readonly health: RuntimeHealth;
   /** Node.status.volumesInUse; undefined while it is not known. */
   readonly volumesInUse: () => readonly string[] | undefined;
+  readonly devices: DeviceManager;
 }
 
 /** Builds and starts the pods room. */
@@ -137,6 +140,14 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     },
   );
   closers.add('volumes', () => volumes.close());
+  const deviceDeps = {
+    files,
+    pods: () => deps.sources.pods.values(),
+    isActive: (uid: string) => loop.knownUids().has(uid) || [...uidsOf(deps.sources.pods.values())].includes(uid),
+    nodeChanged: deps.nodeChanged,
+  };
+  const devices = await openDevices(foundation, deviceDeps);
+  await tellPodResources(foundation, { ...deviceDeps, devices });
   const parts = new HostParts(
     { clusterDomain: config.dns.clusterDomain, nodeName: config.nodeName },
     {
@@ -147,6 +158,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       files,
       objects,
       tokens,
+      devices,
       services: checkpoint?.services(caches.services) ?? caches.services,
       clock,
       hostIPs,
@@ -194,6 +206,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       events,
       statuses,
       dns: await resolver(foundation, files, hostIPs),
+      grantFor: (pod, container) => devices.grantFor(pod, container),
       runtimeHandler: (pod, signal) => runtimeClasses.handlerOf(pod, signal),
       metrics: podMetrics,
       clock,
@@ -214,6 +227,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       events,
       localReadiness,
       ...(await podAdmission(foundation, files, { api, machine, node: deps.node })),
+      reserve: (pod) => devices.reserve(pod),
       refreshVolumes: (pod) => volumes.refresh(pod),
       qosOf: qosClassOf,
       hostIPs,
@@ -231,7 +245,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   runPart(foundation, 'runtime health', (signal) => health.run(signal));
   runPart(foundation, 'pod loop', (signal) => loop.run(signal));
   startHousekeeping(foundation, { cri, machine, events, files, logs, volumes, sources: deps.sources, loop, runtime });
-  return { loop, runtime, health, volumesInUse: () => csi.users.inUse() };
+  return { loop, runtime, health, volumesInUse: () => csi.users.inUse(), devices };
 }
 
 function* uidsOf(pods: Iterable<Pod>): Generator<string> {

@@ -16,7 +16,7 @@ import { type NodeEvent, nodeEvents, statusEvent } from './node-events.ts';
 import { NodeLease } from './node-lease.ts';
 import { metadataUpkeep, type RegistrationOptions, registerNode } from './node-registration.ts';
 import type { NodeStartupMetrics } from './node-startup-metrics.ts';
-import { type NodeStatusOptions, nodeStatus } from './node-status.ts';
+import { type DeviceResources, type NodeStatusOptions, nodeStatus } from './node-status.ts';
 import { nodeStatusPatch } from './node-status-patch.ts';
 import type { PressureMonitor } from './pressure-monitor.ts';
 import type { RuntimeFactsSource } from './runtime-facts.ts';
@@ -46,6 +46,8 @@ export interface NodeAgentDeps {
   readonly pressure: Pick<PressureMonitor, 'read' | 'nodeFilesystem'>;
   /** What is wrong with the node's own parts, in kubelet's words ("PLEG is not healthy: …"); none: empty. */
   readonly unhealthy?: () => readonly string[];
+  /** What device plugins have here. */
+  readonly devices?: () => DeviceResources | undefined;
   /** Node.status.volumesInUse; undefined while it is not known. */
   readonly volumesInUse?: () => readonly string[] | undefined;
   readonly metrics?: NodeStartupMetrics;
@@ -356,6 +358,7 @@ export class NodeAgent {
         pressures,
         allocatable: deps.allocatable,
         volumesInUse: deps.volumesInUse?.(),
+        devices: deps.devices?.(),
       },
       options,
       previous,

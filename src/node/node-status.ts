@@ -38,8 +38,16 @@ export interface NodeFacts {
   readonly pressures: ReadonlySet<PressureKind>;
   /** A capacity without what is reserved. */
   readonly allocatable: (capacity: ResourceList) => ResourceList;
+  /** What device plugins have: all of it, what is healthy, and resources that are no more. */
+  readonly devices?: DeviceResources | undefined;
   /** Attachable volumes that pods here have; undefined: not known yet, what the API has stays. */
   readonly volumesInUse?: readonly string[] | undefined;
+}
+
+export interface DeviceResources {
+  readonly capacity: ResourceList;
+  readonly allocatable: ResourceList;
+  readonly removed: readonly string[];
 }
 
 /** Milliseconds since the epoch for what is written, Clock.monotonic for what is measured. */
@@ -81,13 +89,19 @@ export function nodeStatus(
 ): NodeStatus {
   const { machine, runtime } = facts;
   const own = nodeCapacity(machine, facts.nodefs, options);
-  const capacity = { ...previous?.capacity, ...own };
+  const { devices } = facts;
+  const none = Object.fromEntries((devices?.removed ?? []).map((name) => [name, '0']));
+  const capacity = { ...previous?.capacity, ...own, ...devices?.capacity, ...none };
   const missing = ['cpu', 'memory', 'pods', 'ephemeral-storage'].filter((name) => capacity[name] === undefined);
   const { version, abilities } = runtime;
   return {
     addresses: nodeAddresses(facts.ips, options, previous?.addresses),
     capacity,
-    allocatable: allocatableOf(capacity, facts.allocatable, previous?.allocatable),
+    allocatable: {
+      ...allocatableOf(capacity, facts.allocatable, previous?.allocatable),
+      ...devices?.allocatable,
+      ...none,
+    },
     nodeInfo: {
       machineID: machine.machineID,
       systemUUID: machine.systemUUID,

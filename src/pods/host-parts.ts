@@ -39,6 +39,8 @@ export interface HostPartsDeps {
   readonly files: Files;
   readonly objects: ObjectSource;
   readonly tokens: Pick<TokenSource, 'forget'>;
+  /** Devices that pods were given. */
+  readonly devices?: { release(podUid: string): void };
   readonly services: View<Service>;
   readonly clock: Pick<Clock, 'after'>;
   readonly hostIPs: () => readonly string[];
@@ -83,6 +85,7 @@ export class HostParts implements PodParts {
   release(podUid: string): void {
     this.deps.objects.release(podUid);
     this.deps.tokens.forget(podUid);
+    this.deps.devices?.release(podUid);
   }
 
   async environment(

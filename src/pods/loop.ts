@@ -51,6 +51,7 @@ export interface PodLoopDeps {
   /** Asked of a pod that has not started. */
   readonly admit: PodAdmitterDeps['admit'];
   readonly refreshNode: PodAdmitterDeps['refreshNode'];
+  readonly reserve?: PodAdmitterDeps['reserve'];
   readonly refreshVolumes: (pod: Pod) => Promise<{ readonly againAtMs?: number }>;
   readonly qosOf: (pod: Pod) => QOSClass;
   readonly hostIPs: () => readonly string[];
@@ -115,11 +116,12 @@ export class PodLoop {
       onError: (uid, error) =>
         deps.log.error({ uid, error: messageOf(error), stack: stackOf(error) }, 'pod run failed'),
     });
-    const { admit, refreshNode, memoryPeak, events, metrics, log } = deps;
+    const { admit, refreshNode, reserve, memoryPeak, events, metrics, log } = deps;
     this.memoryDoubts = new MemoryDoubts({ memoryPeak, again: (uid) => this.request(uid) });
     this.admitter = new PodAdmitter({
       admit,
       refreshNode,
+      reserve,
       events,
       metrics,
       log,

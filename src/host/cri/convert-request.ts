@@ -78,6 +78,7 @@ export function containerConfigToWire(config: ContainerConfig): wire.ContainerCo
       imageSubPath: mount.imageSubPath,
     })),
     devices: config.devices,
+    CDIDevices: (config.cdiDevices ?? []).map((name) => ({ name })),
     labels: config.labels,
     annotations: config.annotations,
     logPath: config.logPath,

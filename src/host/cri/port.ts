@@ -257,6 +257,8 @@ export interface ContainerConfig {
   readonly envs: readonly { key: string; value: string }[];
   readonly mounts: readonly Mount[];
   readonly devices: readonly Device[];
+  /** Devices that the runtime looks up by their names (CDI), such as vendor.com/gpu=0. */
+  readonly cdiDevices?: readonly string[];
   readonly labels: Labels;
   readonly annotations: Labels;
   /** Relative to the sandbox's log directory. */

@@ -1,5 +1,6 @@
 import type { EventRecorder, PodStatusWriter } from '../../cluster/port.ts';
 import type { CriRuntime, DNSConfig, PodSandboxConfig } from '../../host/cri/port.ts';
+import type { DeviceGrant } from '../../host/devices/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
@@ -19,6 +20,7 @@ import { containerSecurity, type SecurityOptions } from '../security/container-s
 import { verifyRunAsNonRoot } from '../security/run-as-non-root.ts';
 import { StepError, withReason } from '../step-error.ts';
 import { containerConfig } from './container-config.ts';
+import { withDeviceGrant } from './device-grant.ts';
 import { lateAbort } from './late-abort.ts';
 import type { PodParts } from './pod-parts.ts';
 import { containerReference } from './references.ts';
@@ -47,6 +49,8 @@ export interface ExecutorDeps {
   };
   /** The runtime's name for how the pod is run; "" is its default. */
   readonly runtimeHandler: (pod: Pod, signal: AbortSignal) => Promise<string>;
+  /** What a container's devices bring, made ready by their plugins; by default there are none. */
+  readonly grantFor?: (pod: Pod, container: Container) => Promise<DeviceGrant | undefined>;
   readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -284,7 +288,7 @@ export class StepExecutor {
     state: PodState,
     container: Container,
   ): Promise<string> {
-    const { cri, parts } = this.deps;
+    const { cri, parts, grantFor = async () => undefined } = this.deps;
     const { pod } = state;
     const runtime = this.runtimeOf(state);
     const sandbox = runtime.sandboxes.find(({ id }) => id === step.sandboxId);
@@ -316,10 +320,11 @@ export class StepExecutor {
         }),
       });
     });
+    const grant = await withReason('CreateContainerConfigError', () => grantFor(pod, container));
     return withReason('CreateContainerError', async () => {
       const sandboxConfigNow = this.sandboxConfig(state, sandbox?.attempt ?? 0);
       try {
-        return await cri.createContainer(step.sandboxId, config, sandboxConfigNow);
+        return await cri.createContainer(step.sandboxId, withDeviceGrant(config, grant), sandboxConfigNow);
       } catch (error) {
         state.imageUnsure(container.name);
         await this.deps.runtime.refreshPod(state.identity).catch(() => {});

@@ -15,6 +15,8 @@ export interface PodAdmitterDeps {
   readonly admit: (pod: Pod, others: readonly Pod[]) => Admission | Refusal | undefined;
   /** Reads the Node anew, for a pod that only its labels speak against. */
   readonly refreshNode: () => Promise<unknown>;
+  /** Sets aside what only one pod can have, once the pod is let in; undefined: it wants nothing of the kind. */
+  readonly reserve?: ((pod: Pod) => Promise<void> | undefined) | undefined;
   readonly states: () => Iterable<PodState>;
   /** Nothing of the pod runs, and nothing of it is about to. */
   readonly isStopped: (state: PodState) => boolean;
@@ -71,6 +73,7 @@ export class PodAdmitter {
     }
     state.admission = 'granted';
     if (verdict.victims.length > 0) this.makeRoom(state, verdict);
+    else this.reserve(state);
     return !state.held;
   }
 
@@ -115,6 +118,22 @@ export class PodAdmitter {
       });
   }
 
+  private reserve(state: PodState): void {
+    const reserved = state.intent === 'run' ? this.deps.reserve?.(state.pod) : undefined;
+    if (reserved === undefined) return;
+    state.held = true;
+    void reserved
+      .catch((error: unknown) => {
+        if (state.intent === 'run') {
+          this.refuse(state, { reason: 'UnexpectedAdmissionError', message: messageOf(error) });
+        }
+      })
+      .finally(() => {
+        state.held = false;
+        this.deps.again(state.identity.uid);
+      });
+  }
+
   private makeRoom(state: PodState, { victims, short }: Admission): void {
     const { events, metrics, log, evict, again } = this.deps;
     state.held = true;
@@ -129,6 +148,7 @@ export class PodAdmitter {
     void Promise.all(ends).finally(() => {
       state.held = false;
       this.preempting--;
+      this.reserve(state);
       again(state.identity.uid);
       if (this.preempting > 0) return;
       for (const uid of this.waiting) again(uid);

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { addService, GrpcFailure, type Handler, loadProtos } from '../grpc-service.ts';
 import { runCommand } from '../run-command.ts';
-import { addUnaryService, GrpcFailure, type Handler, loadProtos } from './grpc-service.ts';
 
 export interface CsiDriverOptions {
   readonly name: string;
@@ -72,8 +72,8 @@ export class CsiDriver {
   async start(register = true): Promise<void> {
     const schema = loadProtos('csi', 'pluginregistration');
     const server = new Server();
-    addUnaryService(server, schema.lookupService('csi.v1.Node'), this.node());
-    addUnaryService(server, schema.lookupService('pluginregistration.Registration'), this.registration());
+    addService(server, schema.lookupService('csi.v1.Node'), this.node());
+    addService(server, schema.lookupService('pluginregistration.Registration'), this.registration());
     for (const socket of register ? [this.socket, this.registrationSocket] : [this.socket]) {
       mkdirSync(dirname(socket), { recursive: true });
       rmSync(socket, { force: true });

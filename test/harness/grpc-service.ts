@@ -1,8 +1,16 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Metadata, type Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
+import {
+  Client,
+  credentials,
+  Metadata,
+  type Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
-import { projectRoot } from '../project-root.ts';
+import { projectRoot } from './project-root.ts';
 
 /** A refusal with its gRPC status code. */
 export class GrpcFailure extends Error {
@@ -30,18 +38,27 @@ export function loadProtos(...folders: readonly string[]): protobuf.Root {
   return root;
 }
 
-/** Serves the unary calls of a service; those without a handler are Unimplemented. */
-export function addUnaryService(server: Server, service: protobuf.Service, handlers: Record<string, Handler>): void {
+/** Answers a call by a stream: `open` is told how to send, and resolves when the stream is to end. */
+export type StreamHandler = (send: (message: object) => void, closed: AbortSignal) => Promise<void>;
+
+/** Serves the calls of a service; those without a handler are Unimplemented. */
+export function addService(
+  server: Server,
+  service: protobuf.Service,
+  handlers: Record<string, Handler>,
+  streams: Record<string, StreamHandler> = {},
+): void {
   const definition: Record<string, object> = {};
   const implementation: Record<string, object> = {};
   for (const method of service.methodsArray) {
     const { resolvedRequestType: request, resolvedResponseType: response, name } = method;
     const handler = handlers[name];
-    if (request === null || response === null || handler === undefined) continue;
+    const stream = streams[name];
+    if (request === null || response === null || (handler ?? stream) === undefined) continue;
     definition[name] = {
       path: `/${service.fullName.slice(1)}/${name}`,
       requestStream: false,
-      responseStream: false,
+      responseStream: stream !== undefined,
       requestDeserialize: (bytes: Buffer) =>
         request.toObject(request.decode(bytes), {
           longs: Number,
@@ -54,6 +71,15 @@ export function addUnaryService(server: Server, service: protobuf.Service, handl
       requestSerialize: (bytes: Buffer) => bytes,
       responseDeserialize: (bytes: Buffer) => bytes,
     };
+    if (stream !== undefined) {
+      implementation[name] = (call: ServerWritableStream<object, object>): void => {
+        const closed = new AbortController();
+        call.on('cancelled', () => closed.abort());
+        void stream((message) => call.write(message), closed.signal).finally(() => call.end());
+      };
+      continue;
+    }
+    if (handler === undefined) continue;
     implementation[name] = (
       call: ServerUnaryCall<Record<string, unknown>, object>,
       callback: sendUnaryData<object>,
@@ -70,4 +96,30 @@ export function addUnaryService(server: Server, service: protobuf.Service, handl
     };
   }
   server.addService(definition as never, implementation as never);
+}
+
+/** Makes one unary call of a service on a unix socket. */
+export async function callUnary(
+  socket: string,
+  service: protobuf.Service,
+  name: string,
+  message: object,
+): Promise<Record<string, unknown>> {
+  const { resolvedRequestType: request, resolvedResponseType: response } = service.methods[name] ?? {};
+  if (!request || !response) throw new Error(`there is no ${service.name}.${name}`);
+  const client = new Client(`unix://${socket}`, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+  try {
+    return await new Promise((resolve, reject) => {
+      client.makeUnaryRequest(
+        `/${service.fullName.slice(1)}/${name}`,
+        (body: object) => Buffer.from(request.encode(request.fromObject(body)).finish()),
+        (bytes: Buffer) => response.toObject(response.decode(bytes), { longs: Number, defaults: true, arrays: true }),
+        message,
+        { deadline: Date.now() + 10_000 },
+        (error, answer) => (error === null && answer !== undefined ? resolve(answer) : reject(error)),
+      );
+    });
+  } finally {
+    client.close();
+  }
 }

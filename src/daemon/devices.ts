@@ -1,0 +1,100 @@
+import { RealDevicePluginHost } from '../host/devices/real.ts';
+import type { Files } from '../host/files/port.ts';
+import type { PodResources } from '../host/pod-resources/port.ts';
+import { servePodResources } from '../host/pod-resources/real.ts';
+import { CodedError, messageOf } from '../kit/errors.ts';
+import { TokenBucket } from '../kit/token-bucket.ts';
+import { keyOf } from '../model/meta.ts';
+import type { Pod } from '../model/pod.ts';
+import { isExtendedResource } from '../node/extended-resources.ts';
+import { DeviceManager } from '../pods/devices/device-manager.ts';
+import type { Foundation } from './foundation.ts';
+
+export interface DevicesDeps {
+  readonly files: Files;
+  /** Pods of this node, whatever their state. */
+  readonly pods: () => Iterable<Pod>;
+  readonly isActive: (podUid: string) => boolean;
+  readonly nodeChanged: () => void;
+}
+
+/** kubelet apis/podresources: 100 requests a second, 10 at once. */
+const LIMIT = { perSecond: 100, burst: 10 };
+
+/** The device manager, listening for plugins. */
+export async function openDevices(
+  { config, clock, log, closers }: Foundation,
+  { files, isActive, nodeChanged }: DevicesDeps,
+): Promise<DeviceManager> {
+  const logger = log.child({ part: 'devices' });
+  const manager = new DeviceManager(
+    { directory: `${config.rootDir}/device-plugins` },
+    {
+      host: new RealDevicePluginHost({ clock }),
+      files,
+      isExtendedResource,
+      isActive,
+      changed: nodeChanged,
+      clock,
+      log: logger,
+    },
+  );
+  closers.add('devices', () => manager.close());
+  try {
+    await manager.start();
+  } catch (error) {
+    // As a node without devices it is of use all the same.
+    logger.error({ error: messageOf(error) }, 'device plugins cannot register');
+  }
+  return manager;
+}
+
+/** Tells monitoring agents who has what, on pod-resources/kubelet.sock. */
+export async function tellPodResources(
+  { config, clock, log, closers }: Foundation,
+  { files, pods, devices }: Pick<DevicesDeps, 'files' | 'pods'> & { readonly devices: DeviceManager },
+): Promise<void> {
+  const directory = `${config.rootDir}/pod-resources`;
+  const bucket = new TokenBucket(LIMIT, clock);
+  const limited = <T>(answer: () => T): T => {
+    if (bucket.tryTake()) return answer();
+    throw new CodedError(
+      'ResourceExhausted',
+      'pod resources are asked for too often; want at most 100 requests a second',
+    );
+  };
+  const resourcesOf = (pod: Pod): PodResources => ({
+    name: pod.metadata.name ?? '',
+    namespace: pod.metadata.namespace ?? '',
+    containers: containersOf(pod).map((container) => ({
+      name: container.name,
+      devices: devices.devicesOf(pod.metadata.uid ?? '', container.name),
+      cpuIds: [],
+    })),
+  });
+  try {
+    await files.makeDirectory(directory, 0o750);
+    await files.remove(`${directory}/kubelet.sock`);
+    const server = await servePodResources(`${directory}/kubelet.sock`, {
+      list: () => limited(() => [...pods()].filter(isUnderWay).map(resourcesOf)),
+      allocatable: () => limited(() => ({ devices: devices.allocatableDevices(), cpuIds: [] })),
+      get: (namespace, name) =>
+        limited(() => {
+          const found = [...pods()].find((pod) => keyOf(pod) === `${namespace}/${name}`);
+          return found && resourcesOf(found);
+        }),
+    });
+    closers.add('pod resources', () => server.close());
+  } catch (error) {
+    log.error({ part: 'devices', error: messageOf(error) }, 'pod resources cannot be asked for');
+  }
+}
+
+function isUnderWay({ status }: Pod): boolean {
+  return status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
+}
+
+/** Those that run as long as the pod does: sidecars and the rest. */
+function containersOf({ spec }: Pod): { readonly name: string }[] {
+  return [...(spec.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always'), ...spec.containers];
+}
