@@ -74,7 +74,8 @@ export class BlockMaps {
     return this.paths.device(pod.metadata.uid ?? '', plugin.name, specName);
   }
 
-  async unmap({ podUid, plugin, specName, directory: link }: FoundVolume): Promise<void> {
+  /** Undoes all of it but the link. */
+  async unmap({ podUid, plugin, specName }: FoundVolume): Promise<void> {
     const { files, mounts, blocks } = this.deps;
     const bound = await this.boundPath(plugin, specName, podUid);
     await tryAll(`unmapping ${specName}`, [
@@ -82,7 +83,6 @@ export class BlockMaps {
         const loop = await blocks.loopOf(bound);
         if (loop !== undefined) await blocks.detachLoop(loop);
       },
-      () => files.remove(link),
       () => mounts.unmount(bound, { lazy: true }),
     ]);
     await files.remove(bound);

@@ -253,8 +253,7 @@ export class PodVolumes implements VolumeManager {
       const plugin = this.plugins.find(({ name }) => name === volume.plugin);
       const isBlock = volume.volumeMode === 'Block';
       return [
-        ...(isBlock ? [() => this.maps.unmap(volume)] : []),
-        ...(isBlock && plugin?.unmapDevice !== undefined ? [() => plugin.unmapDevice?.(volume)] : []),
+        ...(isBlock ? [() => this.unmap(plugin, volume)] : []),
         ...(!isBlock && plugin?.tearDown !== undefined ? [() => plugin.tearDown?.(volume)] : []),
       ];
     });
@@ -262,6 +261,13 @@ export class PodVolumes implements VolumeManager {
     // A subPath's mount would keep its volume busy.
     await this.unmountBelow(`${this.paths.pod(podUid)}/volume-subpaths`);
     await tryAll(`tearing down volumes of pod ${podUid}`, steps);
+  }
+
+  /** The link goes last: it is what a volume is found by when its plugin has to be asked again. */
+  private async unmap(plugin: VolumePlugin | undefined, volume: FoundVolume): Promise<void> {
+    await this.maps.unmap(volume);
+    await plugin?.unmapDevice?.(volume);
+    await this.deps.files.remove(volume.directory);
   }
 
   /** Tells each plugin, once and before all else, what is there of it. */

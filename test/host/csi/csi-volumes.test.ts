@@ -223,6 +223,37 @@ describe('CSI volumes on real containerd', () => {
     await pods.gone('inline-bad');
   });
 
+  it.concurrent('gives a container a block volume as a device, and takes it back', async () => {
+    const name = 'blocks.csi.test';
+    const driver = lab.driver(name);
+    await lab.describe(name, { attachRequired: false });
+    await driver.start();
+    await lab.registered(name);
+    const volume = await lab.volume('blocks', { driver, driverName: name, volumeMode: 'Block' });
+    const script = `test -b /dev/disk && printf written | dd of=/dev/disk conv=notrunc && sync; ${STAY}`;
+    await pods.create(
+      podOf('blocks', sh(script, { volumeDevices: [{ name: 'vol', devicePath: '/dev/disk' }] }), { volumes: [volume] }),
+    );
+    const pod = await pods.ready('blocks');
+    const image = `${driver.volumePath('blocks')}.img`;
+    await waitFor('what the container wrote', () => readFileSync(image).subarray(0, 7).toString() === 'written');
+    const [stage] = calls(driver, 'NodeStageVolume', 'blocks');
+    expect(stage?.['volumeCapability']).toMatchObject({ block: {}, mount: null });
+    const [publish] = calls(driver, 'NodePublishVolume', 'blocks');
+    const folder = `${lab.rootDir}/plugins/kubernetes.io/csi/volumeDevices`;
+    expect(publish).toMatchObject({
+      stagingTargetPath: `${folder}/staging/pv-blocks`,
+      targetPath: `${folder}/publish/pv-blocks/${pod.metadata.uid}`,
+    });
+    driver.fail('NodeUnpublishVolume', { code: 13, details: 'not now' }, 1);
+    await pods.delete('blocks');
+    await pods.gone('blocks');
+    expect(calls(driver, 'NodeUnpublishVolume', 'blocks')).toHaveLength(2);
+    expect(calls(driver, 'NodeUnstageVolume', 'blocks')).toHaveLength(1);
+    expect(driver.staged.has('blocks')).toBe(false);
+    expect(csiFiles(folder).filter((name) => name.includes('blocks'))).toEqual([]);
+  });
+
   it.concurrent('mounts what is for reading only for reading only', async () => {
     const volume = await lab.volume('frozen', { driver: plain, driverName: PLAIN });
     await pods.create(
