@@ -19,7 +19,7 @@ import { openPodSources } from './daemon/pod-sources.ts';
 import { type Pods, startPods } from './daemon/pods.ts';
 import { explainServiceIdentity } from './daemon/service-identity.ts';
 import { talkToServiceManager } from './daemon/service-manager.ts';
-import { startServices } from './daemon/services.ts';
+import { rulesFollowed, startServices } from './daemon/services.ts';
 import type { CriRuntime, VersionInfo } from './host/cri/port.ts';
 import { RealCri } from './host/cri/real.ts';
 import { RealFiles } from './host/files/real.ts';
@@ -149,7 +149,9 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
   );
   const services = await startServices(foundation, {
     caches,
+    events,
     localReadiness,
+    node: () => node.current,
     hostIPs,
     podCIDRs: () => node.current?.spec?.podCIDRs ?? config.pods.podCIDR,
     zone: () => zoneOf(node.current),
@@ -164,6 +166,7 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
     events,
     statuses,
     localReadiness,
+    endpointsLeft: () => rulesFollowed(services, clock),
     hostIPs,
     runtimeName: runtimeVersion.runtimeName,
     runtimeVersion: runtimeVersion.runtimeVersion,

@@ -186,6 +186,9 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       clusterCIDR: proxy.clusterCIDR,
       detectLocal: detectLocalOf(proxy),
       ...rulesOf(proxy),
+      healthz: placeOf(proxy.healthzBindAddress),
+      metrics: placeOf(proxy.metricsBindAddress),
+      bindAddressHardFail: proxy.bindAddressHardFail,
       conntrack: {
         maxPerCore: proxy.conntrack.maxPerCore,
         min: proxy.conntrack.min,
@@ -239,6 +242,12 @@ function reservedOf({ kubeReserved, systemReserved, reservedSystemCPUs, eviction
   if (cpus === undefined) return { kube: kubeReserved, system: systemReserved, evictionHard };
   const { cpu: _cpu, ...kube } = kubeReserved;
   return { kube, system: { ...systemReserved, cpu: String(cpus.size) }, evictionHard };
+}
+
+/** "0.0.0.0:10256", "[::]:10256" */
+function placeOf(text: string): { readonly address: string; readonly port: number } {
+  const colon = text.lastIndexOf(':');
+  return { address: text.slice(0, colon).replace(/[[\]]/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
 /** Each mode has settings of its own; in nftables mode node ports are at the node's first address and not on loopback. */

@@ -200,6 +200,11 @@ export interface Config {
       readonly tcpEstablishedMs: number;
       readonly tcpCloseWaitMs: number;
     };
+    /** Where kube-proxy's /healthz and /livez are, and its /metrics and /proxyMode. */
+    readonly healthz: { readonly address: string; readonly port: number };
+    readonly metrics: { readonly address: string; readonly port: number };
+    /** A port of these two that is taken ends the daemon. */
+    readonly bindAddressHardFail: boolean;
     readonly syncPeriodMs: number;
     readonly minSyncPeriodMs: number;
   };

@@ -53,7 +53,7 @@ const ipPort = (): Field<string> => {
 export const kubeProxyFields = {
   // Only tells which address is the node's own; the Node object does so here.
   bindAddress: later(or(ip(), '0.0.0.0')),
-  bindAddressHardFail: later(no()),
+  bindAddressHardFail: no(),
   clientConnection: section({
     /** As --proxy-kubeconfig, where that file exists. */
     kubeconfig: or(text(), ''),

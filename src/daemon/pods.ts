@@ -56,6 +56,7 @@ export interface PodsDeps {
   readonly events: EventRecorder;
   readonly statuses: PodStatusWriter;
   readonly localReadiness: LocalReadiness;
+  readonly endpointsLeft: () => Promise<void>;
   readonly hostIPs: () => readonly string[];
   readonly runtimeName: string;
   readonly runtimeVersion: string;
@@ -211,6 +212,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       metrics: podMetrics,
       clock,
       log: logOf('pods'),
+      endpointsLeft: deps.endpointsLeft,
       again: (uid) => loop.request(uid),
     },
   );

@@ -1,6 +1,10 @@
+import { ProxyHealth } from '../api/proxy-health.ts';
+import type { EventRecorder } from '../cluster/port.ts';
 import type { Config } from '../config/config.ts';
 import { RealConntrack } from '../host/conntrack/real.ts';
 import { RealNet } from '../host/net/real.ts';
+import type { Clock } from '../kit/clock.ts';
+import type { Node } from '../model/node.ts';
 import type { IPFamily } from '../model/service.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
 import { applyKernelSettings } from '../services/act/kernel-settings.ts';
@@ -10,10 +14,13 @@ import { ProxyMetrics } from '../services/proxy-metrics.ts';
 import type { Caches } from './caches.ts';
 import type { Foundation } from './foundation.ts';
 import { openProxyBackends } from './proxy-backends.ts';
+import { openHealthCheckNodePorts, serveProxy } from './proxy-servers.ts';
 
 export interface ServicesDeps {
   readonly caches: Caches;
+  readonly events: EventRecorder;
   readonly localReadiness: LocalReadiness;
+  readonly node: () => Node | undefined;
   readonly hostIPs: () => readonly string[];
   readonly podCIDRs: () => readonly string[];
   /** The Node's topology.kubernetes.io/zone. */
@@ -34,6 +41,7 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   );
   closers.add('what writes Service rules', () => opened.close());
   const families = backends.map(({ family }) => family);
+  const facts = proxyFacts(config, deps);
   const { localhostNodePorts, conntrack } = config.services;
   const settings = await applyKernelSettings(
     {
@@ -48,9 +56,16 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
     net,
     logger,
   );
-  const loop = new ServiceLoop(
+  const health = new ProxyHealth(2 * config.services.syncPeriodMs, {
+    families: () => loop.status().families,
+    node: deps.node,
+    now: () => clock.now(),
+    metrics,
+  });
+  const healthChecks = openHealthCheckNodePorts(foundation, { net, health, events: deps.events, facts });
+  const loop: ServiceLoop = new ServiceLoop(
     {
-      facts: proxyFacts(config, deps),
+      facts,
       minSyncMs: config.services.minSyncPeriodMs,
       tcpBeLiberal: settings.tcpBeLiberal,
     },
@@ -63,12 +78,26 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
       localEndpoints: deps.localReadiness,
       backends,
       net,
+      events: deps.events,
+      healthChecks,
       conntrack: new RealConntrack(),
     },
   );
   closers.add('Service rules', () => loop.close());
+  await serveProxy(foundation, { mode: opened.mode, health });
   void loop.start().catch((error: unknown) => logger.debug({ error: String(error) }, 'the Service loop never started'));
   return loop;
+}
+
+/** A kernel that refuses rules must not keep a container from its end. */
+const RULES_PATIENCE_MS = 1_000;
+
+/** Waits until everything that was told of endpoints is in the kernel, a second at most. */
+export async function rulesFollowed(loop: ServiceLoop, clock: Clock): Promise<void> {
+  const patience = new AbortController();
+  const timer = clock.after(RULES_PATIENCE_MS, () => patience.abort(new Error('the Service rules are late')));
+  await loop.settled(patience.signal).catch(() => {});
+  timer.cancel();
 }
 
 export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 'podCIDRs' | 'zone'>): ProxyFacts {

@@ -1,4 +1,4 @@
-import type { View } from '../cluster/port.ts';
+import type { EventRecorder, View } from '../cluster/port.ts';
 import type { ConntrackPort } from '../host/conntrack/port.ts';
 import type { NetPort } from '../host/net/port.ts';
 import type { BackoffOptions } from '../kit/backoff.ts';
@@ -7,19 +7,31 @@ import { messageOf, tryAll } from '../kit/errors.ts';
 import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/log.ts';
 import { formatCidr, parseCidr } from '../model/cidr.ts';
+import type { ObjectReference } from '../model/meta.ts';
 import type { EndpointSlice, IPFamily, Service } from '../model/service.ts';
 import { UdpFlowCleaner } from './act/udp-flow-cleaner.ts';
 import type { Problem, ServicePortRules } from './model.ts';
 import { type ServiceEvent, ServiceObserver } from './observe/service-observer.ts';
 import { nodePortScope } from './policy/node-port-scope.ts';
-import type { BaseRules, LocalEndpoints, ProxyBackend, ProxyFacts, RuleChange, SyncReport } from './port.ts';
+import type {
+  BaseRules,
+  HealthChecks,
+  LocalEndpoints,
+  ProxyBackend,
+  ProxyFacts,
+  RuleChange,
+  SyncReport,
+} from './port.ts';
 import type { ProxyMetrics } from './proxy-metrics.ts';
 
 export interface ServiceLoopOptions {
   readonly facts: ProxyFacts;
   /** Syncs of a family start at least this far apart; the first change after a quiet time goes at once. Default 50. */
   readonly minSyncMs?: number;
-  /** How often to look whether somebody flushed our rules. Default 30 s. */
+  /**
+   * How often to look whether somebody flushed or edited our rules; less often where looking is dear, so that it never
+   * takes more than a fiftieth of the time. Default 1 s.
+   */
   readonly checkMs?: number;
   /** How often to read all rules back and compare them. Default 1 h. */
   readonly fullSyncMs?: number;
@@ -39,6 +51,9 @@ export interface ServiceLoopDeps {
   /** One per address family that this node has. */
   readonly backends: readonly ProxyBackend[];
   readonly net: Pick<NetPort, 'localAddresses'>;
+  /** Told of Services that the kernel refuses. */
+  readonly events?: EventRecorder;
+  readonly healthChecks?: HealthChecks;
   /** Without it, stale UDP flows stay until they time out. */
   readonly conntrack?: ConntrackPort;
 }
@@ -66,7 +81,8 @@ interface Dirt {
   triggeredAt: number | undefined;
 }
 
-const defaultCheckMs = 30_000;
+const defaultCheckMs = 1_000;
+const checkShare = 50;
 const defaultFullSyncMs = 3_600_000;
 
 /** One address family's part of the loop. */
@@ -83,7 +99,9 @@ interface Lane {
   wantsFull: boolean;
   /** Monotonic milliseconds. */
   lastFullAt: number;
-  lastCheckAt: number;
+  nextCheckAt: number;
+  /** What the kernel's rules were last made for. */
+  baseText: string;
   lastSyncedAt: number | undefined;
   /** Since when a change waits for the sync that comes, and for the one under way. */
   pendingSince: number | undefined;
@@ -123,7 +141,8 @@ export class ServiceLoop {
       pendingEndpoints: 0,
       problems: new Map(),
       lacking: new Map(),
-      lastCheckAt: deps.clock.monotonic(),
+      nextCheckAt: deps.clock.monotonic() + (options.checkMs ?? defaultCheckMs),
+      baseText: '',
       wantsFull: true,
       lastFullAt: deps.clock.monotonic(),
       lastSyncedAt: undefined,
@@ -286,16 +305,22 @@ export class ServiceLoop {
   }
 
   private async isFlushed(lane: Lane): Promise<boolean> {
-    const now = this.deps.clock.monotonic();
-    if (now - lane.lastCheckAt < (this.options.checkMs ?? defaultCheckMs)) return false;
-    lane.lastCheckAt = now;
-    return !(await lane.backend.intact());
+    const { clock } = this.deps;
+    const started = clock.monotonic();
+    if (started < lane.nextCheckAt) return false;
+    const intact = await lane.backend.intact();
+    const now = clock.monotonic();
+    lane.nextCheckAt = started + Math.max(this.options.checkMs ?? defaultCheckMs, (now - started) * checkShare);
+    return !intact;
   }
 
   private async sync(lane: Lane): Promise<void> {
     const { clock, metrics } = this.deps;
     const label = { ip_family: lane.family };
-    const complete = lane.wantsFull || lane.backend.needsComplete;
+    const base = this.baseOf(lane.family);
+    const baseText = JSON.stringify(base);
+    const complete = lane.wantsFull || lane.backend.needsComplete || baseText !== lane.baseText;
+    if (!complete && lane.pendingSince === undefined) return;
     const started = clock.monotonic();
     const { dirty } = lane;
     lane.dirty = new Map();
@@ -307,7 +332,7 @@ export class ServiceLoop {
     const keys = complete ? [...new Set([...this.observer.keys(), ...dirty.keys()])] : [...dirty.keys()];
     let report: SyncReport;
     try {
-      report = await lane.backend.sync(this.changeOf(lane, keys, complete));
+      report = await lane.backend.sync(this.changeOf(lane, base, keys, complete));
     } catch (error) {
       lane.wantsFull = true;
       lane.pendingSince = lane.syncingSince ?? lane.pendingSince;
@@ -330,6 +355,8 @@ export class ServiceLoop {
     if (complete) lane.lastFullAt = started;
     lane.lastSyncedAt = clock.now();
     lane.lastError = undefined;
+    lane.baseText = baseText;
+    this.tellSetAside(lane, report.setAside);
     lane.setAside = report.setAside;
     this.tellWaiting();
     this.showReport(lane, report);
@@ -343,16 +370,17 @@ export class ServiceLoop {
     await this.cleanFlows(lane);
   }
 
-  private changeOf(lane: Lane, keys: readonly string[], complete: boolean): RuleChange {
+  private changeOf(lane: Lane, base: BaseRules, keys: readonly string[], complete: boolean): RuleChange {
     const rulesOf = (key: string): readonly ServicePortRules[] => {
       const { rules, problems } = this.observer.rules(key, lane.family);
       this.noteProblems(lane, key, problems);
       noteLacking(lane, key, rules);
       lane.cleaner?.note(key, rules);
+      this.noteHealthCheck(lane, key, rules);
       return rules;
     };
     return {
-      base: this.baseOf(lane.family),
+      base,
       complete,
       // Worked out one at a time and again on each reading: all rules at once would be a lot of memory.
       services: {
@@ -394,6 +422,12 @@ export class ServiceLoop {
     }
   }
 
+  private noteHealthCheck(lane: Lane, service: string, rules: readonly ServicePortRules[]): void {
+    const ports = rules.filter((one) => one.healthCheckNodePort !== 0);
+    const endpoints = Math.max(0, ...ports.map((one) => one.healthCheckEndpoints));
+    this.deps.healthChecks?.set(lane.family, service, ports[0]?.healthCheckNodePort ?? 0, endpoints);
+  }
+
   /** Each problem is logged when it comes up, once although both families meet it. */
   private noteProblems(lane: Lane, service: string, problems: readonly Problem[]): void {
     const before = lane.problems.get(service) ?? [];
@@ -431,6 +465,27 @@ export class ServiceLoop {
     }
     metrics.noLocalEndpoints.set({ traffic_policy: 'internal', ip_family }, internal);
     metrics.noLocalEndpoints.set({ traffic_policy: 'external', ip_family }, external);
+  }
+
+  /** One event for each Service that the kernel has refused since the last sync. */
+  private tellSetAside(lane: Lane, setAside: SyncReport['setAside']): void {
+    if (setAside.length === 0) return;
+    const known = new Map(lane.setAside.map(({ service, reason }) => [service, reason]));
+    for (const { service, reason } of setAside) {
+      if (known.get(service) === reason) continue;
+      const object = this.deps.services.get(service);
+      if (object === undefined) continue;
+      const { namespace, name, uid } = object.metadata;
+      const about: ObjectReference = {
+        apiVersion: 'v1',
+        kind: 'Service',
+        ...(namespace === undefined ? {} : { namespace }),
+        ...(name === undefined ? {} : { name }),
+        ...(uid === undefined ? {} : { uid }),
+      };
+      const message = `Node ${this.facts.nodeName} has no ${lane.family} rules for this Service: ${reason.slice(0, 300)}`;
+      this.deps.events?.event(about, 'Warning', 'FailedToWriteServiceRules', message);
+    }
   }
 
   private tellWaiting(): void {

@@ -60,6 +60,8 @@ export interface ServicePortRules {
   readonly sourceRangesHaveNode: boolean;
   /** 0: none. */
   readonly healthCheckNodePort: number;
+  /** How many pods of this node are ready behind it; 0 without such a port. */
+  readonly healthCheckEndpoints: number;
   /** UDP only: "address:port" of every endpoint that still answers, the terminating ones too. */
   readonly serving: readonly string[];
 }

@@ -19,6 +19,12 @@ export interface LocalEndpoints {
   subscribe(listener: (address: string) => void): Unsubscribe;
 }
 
+/** Answers load balancers whether this node has endpoints of a Service with externalTrafficPolicy Local. */
+export interface HealthChecks {
+  /** Of a Service ("namespace/name"). `port` 0: it has none (any more). `endpoints`: ready ones on this node. */
+  set(family: IPFamily, service: string, port: number, endpoints: number): void;
+}
+
 /** How traffic from this cluster's pods is told from other traffic (KubeProxyConfiguration.detectLocalMode). */
 export type LocalDetector =
   | { readonly kind: 'clusterCIDR'; readonly cidrs: readonly string[] }

@@ -311,6 +311,7 @@ export class PodWorld {
         metrics: podMetrics,
         clock,
         log,
+        endpointsLeft: async () => {},
         again: (uid) => loop.request(uid),
       },
     );

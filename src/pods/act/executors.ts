@@ -54,6 +54,8 @@ export interface ExecutorDeps {
   readonly metrics: PodMetrics;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Resolves when this node's Services no longer send connections to a pod that is being ended; never rejects. */
+  readonly endpointsLeft: () => Promise<void>;
   /** Plans the pod anew: a hook has ended. */
   readonly again: (uid: string) => void;
 }
@@ -403,6 +405,8 @@ export class StepExecutor {
     state.killChanged(step.id, { stopSentFor: step.deadline });
     const record = this.runtimeOf(state).containers.find(({ id }) => id === step.id);
     const timeout = Math.max(step.timeoutSeconds, Math.min(1, MINIMUM_STOP_SECONDS));
+    // The pod's end has been told already; who gets SIGTERM must not get new connections from this node after it.
+    if (state.intent === 'delete') await this.deps.endpointsLeft();
     await withReason('FailedKillPod', async () => {
       await ignoreGone(cri.stopContainer(step.id, timeout));
       if (record !== undefined) await runtime.refreshContainer(state.identity, record.sandboxId, step.id);

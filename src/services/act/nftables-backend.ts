@@ -17,7 +17,7 @@ import {
   endpointsMapDefinition,
   isEndpointsMap,
 } from '../render/nftables/containers.ts';
-import { type Chain, canaryChain, nodePortAddresses, renderBase } from '../render/nftables/render-base.ts';
+import { type Chain, nodePortAddresses, renderBase } from '../render/nftables/render-base.ts';
 import { type Element, frontendKey, type Places, renderService } from '../render/nftables/render-service.ts';
 import { affinityPrefix } from '../render/nftables/sticky.ts';
 import { tableName, wordsOf } from '../render/nftables/words.ts';
@@ -79,6 +79,9 @@ export class NftablesBackend implements ProxyBackend {
   private unused = { chains: new Set<string>(), sets: new Set<string>() };
   private setAside = new Map<string, string>();
   private base: string | undefined;
+  /** The chains that belong to no Service, as they were written, and how often they were looked at. */
+  private frame: readonly Chain[] = [];
+  private checks = 0;
   private known = false;
 
   constructor(deps: NftablesBackendDeps) {
@@ -111,9 +114,10 @@ export class NftablesBackend implements ProxyBackend {
     }
   }
 
+  /** The last chain, without which no Service works, and the others in turn: a flush is seen at once, an edit soon. */
   async intact(): Promise<boolean> {
-    const text = await this.nft.chain(tableName, canaryChain);
-    if (text?.includes('jump')) return true;
+    const next = this.frame[this.checks++ % Math.max(1, this.frame.length)];
+    if ((await this.isAsWritten(this.frame.at(-1))) && (await this.isAsWritten(next))) return true;
     this.forget();
     return false;
   }
@@ -124,6 +128,14 @@ export class NftablesBackend implements ProxyBackend {
     await this.nft.apply(transaction.text());
     this.forget();
     this.contributions = new Map();
+  }
+
+  private async isAsWritten(chain: Chain | undefined): Promise<boolean> {
+    if (chain === undefined) return true;
+    const text = await this.nft.chain(tableName, chain.name);
+    if (text === undefined) return false;
+    const listed = (await inTurns(parseTable(text, () => false))).chains.get(chain.name);
+    return listed !== undefined && listed.hook === chain.hook && sameLines(listed.rules, chain.rules);
   }
 
   private async syncSome(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
@@ -456,6 +468,7 @@ export class NftablesBackend implements ProxyBackend {
       if (!there.delete(address))
         transaction.addElement({ container: container.nodePortIps, key: address, value: undefined });
     }
+    this.frame = chains;
     return new Set(chains.map((chain) => chain.name));
   }
 

@@ -126,6 +126,8 @@ function portRules(
   const internalLocal = spec.internalTrafficPolicy === 'Local';
   const externalLocal = external && spec.externalTrafficPolicy === 'Local';
 
+  const healthCheckNodePort = spec.type === 'LoadBalancer' && externalLocal ? (spec.healthCheckNodePort ?? 0) : 0;
+
   const candidates = candidatesOf(input, port.name ?? '', protocol, problems);
   const categories = categorizeEndpoints(candidates, {
     usesCluster: !internalLocal || external,
@@ -153,7 +155,11 @@ function portRules(
     reachable: categories.reachable.map(targetOf),
     sourceRanges: shared.sourceRanges,
     sourceRangesHaveNode: shared.sourceRangesHaveNode,
-    healthCheckNodePort: spec.type === 'LoadBalancer' && externalLocal ? (spec.healthCheckNodePort ?? 0) : 0,
+    healthCheckNodePort,
+    healthCheckEndpoints:
+      healthCheckNodePort === 0
+        ? 0
+        : new Set(candidates.flatMap((one) => (one.local && one.ready ? one.address : []))).size,
     serving: protocol === 'UDP' ? candidates.filter((candidate) => candidate.serving).map(targetText) : [],
   };
 }

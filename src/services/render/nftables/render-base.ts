@@ -18,8 +18,6 @@ const endpointsCheckChain = 'service-endpoints-check';
 const nodePortsCheckChain = 'nodeport-endpoints-check';
 const clusterIpsCheckChain = 'cluster-ips-check';
 const firewallCheckChain = 'firewall-check';
-/** The chain by which `intact` sees that nobody flushed our rules: without its rule no Service works. */
-export const canaryChain = 'nat-prerouting';
 
 // Bits of ct state and ct status as `nft -n` prints them (nf_conntrack_common.h).
 const isNew = 'ct state 0x8';
@@ -91,7 +89,7 @@ export function renderBase(base: BaseRules): readonly Chain[] {
     ]),
     hook('nat-output', 'nat', 'output', -100, [`jump ${servicesChain}`]),
     hook('nat-postrouting', 'nat', 'postrouting', 100, [`jump ${masqueradingChain}`]),
-    hook(canaryChain, 'nat', 'prerouting', -100, [`jump ${servicesChain}`]),
+    hook('nat-prerouting', 'nat', 'prerouting', -100, [`jump ${servicesChain}`]),
   ];
 }
 

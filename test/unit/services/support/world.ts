@@ -1,3 +1,4 @@
+import type { EventRecorder } from '../../../../src/cluster/port.ts';
 import { FakeConntrack } from '../../../../src/host/conntrack/fake.ts';
 import { FakeIptables, type FakeIptablesOptions } from '../../../../src/host/iptables/fake.ts';
 import { FakeNet } from '../../../../src/host/net/fake.ts';
@@ -36,6 +37,7 @@ export interface WorldOptions {
   readonly conntrack?: FakeConntrack;
   /** Instead of `kernel`, which then stays empty. */
   readonly backend?: ProxyBackend;
+  readonly events?: EventRecorder;
 }
 
 /** A whole Service loop over a kernel in memory. */
@@ -54,7 +56,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   };
   const log = { ...silent, error: level('error'), warn: level('warn'), info: level('info'), child: () => log };
   const loop = new ServiceLoop(
-    { facts, minSyncMs: 0, ...options.loop },
+    { facts, minSyncMs: 0, checkMs: 30_000, ...options.loop },
     {
       clock,
       log,
@@ -64,6 +66,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       backends: [options.backend ?? new IptablesBackend({ iptables: kernel, log })],
       net,
       conntrack,
+      ...(options.events === undefined ? {} : { events: options.events }),
       ...(options.localEndpoints === undefined ? {} : { localEndpoints: options.localEndpoints }),
     },
   );
