@@ -5,6 +5,8 @@ import { apiReferenceOf } from './api-reference.ts';
 import type { DecodedPod } from './port.ts';
 import { type StaticOrigin, staticPodUid } from './static-pod-uid.ts';
 
+const UID = /^[A-Za-z0-9._-]{1,253}$/;
+
 /**
  * A manifest's Pod as this node runs it (pkg/kubelet/config/common.go, config.go): with UID, "-<node>" after its name,
  * namespace, node, hash and source written on it. Throws InvalidObject, a line for each mistake.
@@ -21,6 +23,11 @@ export function staticPod(
     throw new CodedError('InvalidObject', `${place}: metadata.name: invalid pod: name is needed for the pod`);
   }
   const uid = ownUid !== undefined && ownUid !== '' ? ownUid : staticPodUid(decoded.written, origin).uid;
+  // An API server makes UIDs itself; here anybody's text would become part of the paths of volumes, logs and cgroups.
+  if (!UID.test(uid) || uid === '.' || uid === '..') {
+    const want = 'must be 1-253 letters, digits, "-", "." or "_"';
+    throw new CodedError('InvalidObject', `${place}: metadata.uid: Invalid value: ${JSON.stringify(uid)}: ${want}`);
+  }
   const { tolerations = [] } = given.spec;
   const pod: Pod = {
     ...given,

@@ -37,6 +37,19 @@ describe('a static pod', () => {
     });
   });
 
+  it.each(['../../../etc', 'a/b', '..', 'x\\n'])('never has a path for its UID: %s', async (uid) => {
+    const text = JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'web', uid },
+      spec: { containers: [{ name: 'c', image: 'x' }] },
+    });
+    await expect(podFrom(text, '/m/web.json')).rejects.toThrow(
+      `/m/web.json: metadata.uid: Invalid value: ${JSON.stringify(uid)}: must be 1-253 letters`,
+    );
+    expect((await podFrom(text.replace(JSON.stringify(uid), '"own-1"'))).metadata.uid).toBe('own-1');
+  });
+
   it('has its toleration once', async () => {
     const twice = manifest(
       'web',
