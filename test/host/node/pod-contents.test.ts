@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { ConfigMap, Secret } from '../../../src/model/objects.ts';
+import type { ConfigMap, Event, Secret } from '../../../src/model/objects.ts';
 import type { Container, PodSpec } from '../../../src/model/pod.ts';
 import { resources } from '../../../src/model/resource.ts';
 import type { Service } from '../../../src/model/service.ts';
@@ -532,6 +532,18 @@ describe('what is in pods on real containerd', () => {
     const log = await pods.untilLog(pod, 'fork');
     expect(log).toContain('Resource temporarily unavailable');
     expect(log).not.toContain('made all');
+  });
+
+  it.concurrent('the node tells by events that it starts, holds pods to a limit, and is on cgroup v1 where it is', async () => {
+    const said = await waitFor('the events of the node', async () => {
+      const events = await node.deckhand.api.list<Event>(resources.events, 'default');
+      const found = new Set(
+        events.filter(({ involvedObject }) => involvedObject.kind === 'Node').map((one) => one.reason),
+      );
+      return found.has('NodeReady') && found.has('NodeAllocatableEnforced') && found;
+    });
+    expect(said).toContain('Starting');
+    expect(said.has('CgroupV1')).toBe(!existsSync('/sys/fs/cgroup/cgroup.controllers'));
   });
 
   // ── logs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
