@@ -31,6 +31,19 @@ const KEPT_SOCKETS = 16;
 const NAME = 'deckhand-test-random';
 const FOLDER = `${pathsOf(NAME).libDir}/host`;
 
+/** Traces of which none is there without a pod. */
+const OF_PODS = [
+  'containers',
+  'tasks',
+  'snapshots',
+  'podDirectories',
+  'memory',
+  'logs',
+  'cniResults',
+  'addresses',
+  'pods',
+];
+
 interface Made extends RandomPod {
   readonly name: string;
   outcome?: Outcome;
@@ -78,9 +91,7 @@ describe(`${COUNT} random pods`, () => {
     await controlPod('second');
     await waitFor('the first pods to be cleaned up', async () => {
       before = await tracesOf(node);
-      return (
-        before['containers']?.length === 0 && before['podDirectories']?.length === 0 && before['pods']?.length === 0
-      );
+      return OF_PODS.every((what) => before[what]?.length === 0);
     });
     descriptors = descriptorsOf(node.deckhand.pid);
   });
@@ -95,21 +106,22 @@ describe(`${COUNT} random pods`, () => {
   async function controlPod(name: string, spec: Partial<PodSpec> = {}): Promise<number> {
     const since = performance.now();
     await pods.create(podOf(name, web(), spec));
-    await pods.ready(name, 20_000);
+    await pods.ready(name);
     const tookMs = performance.now() - since;
     await pods.delete(name);
-    await pods.gone(name, 20_000);
+    await pods.gone(name);
     return tookMs;
   }
 
   it('start or are refused with a reason, wedge nothing and leave nothing', {
-    timeout: 60_000 + COUNT * 3_000,
+    timeout: 120_000 + COUNT * 5_000,
   }, async () => {
+    console.log(`RANDOM_SEED=${SEED} RANDOM_PODS=${COUNT}`);
     const made = fc
       .sample(randomPods({ hostFolder: FOLDER }), { seed: SEED, numRuns: COUNT })
       .map((one, index): Made => ({ ...one, name: `random-${index}` }));
     const started = performance.now();
-    const rssBefore = node.deckhand.rssBytes();
+    const rss = [node.deckhand.rssBytes()];
     const control: number[] = [];
     for (let first = 0; first < made.length; first += WAVE) {
       const wave = made.slice(first, first + WAVE);
@@ -119,8 +131,9 @@ describe(`${COUNT} random pods`, () => {
       await settle(wave);
       await remove(wave);
       expect(await tracesGone(node, before), `what ${wave[0]?.name} to ${wave.at(-1)?.name} left`).toEqual(before);
+      rss.push(node.deckhand.rssBytes());
     }
-    report(made, control, performance.now() - started, rssBefore);
+    report(made, control, performance.now() - started, rss);
 
     expect(node.deckhand.alive).toBe(true);
     const mute = made.filter(({ outcome }) => outcome?.kind === 'refused' && !(outcome.reason && outcome.message));
@@ -171,7 +184,7 @@ describe(`${COUNT} random pods`, () => {
         }
         return open().length === 0;
       },
-      { timeoutMs: 60_000, intervalMs: 200 },
+      { timeoutMs: 120_000, intervalMs: 200 },
     ).catch(async () => {
       const events = await api.list<Event>(resources.events, 'default');
       const told = open().map((one) => {
@@ -193,12 +206,12 @@ describe(`${COUNT} random pods`, () => {
     };
     await Promise.all(wave.map(({ name, graceSeconds }) => pods.delete(name, graceSeconds).catch(ignoreGone)));
     await waitFor('the pods to be gone', async () => (await left()).length === 0, {
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       intervalMs: 250,
     }).catch(async () => expect(await left(), 'pods that stay').toEqual([]));
   }
 
-  function report(made: readonly Made[], control: readonly number[], tookMs: number, rssBefore: number): void {
+  function report(made: readonly Made[], control: readonly number[], tookMs: number, rss: readonly number[]): void {
     const reasons = new Map<string, number>();
     for (const { outcome } of made) {
       const what = outcome?.kind === 'refused' ? outcome.reason : 'runs';
@@ -206,12 +219,12 @@ describe(`${COUNT} random pods`, () => {
     }
     const counted = [...reasons].sort(([, a], [, b]) => b - a).map(([reason, count]) => `${reason} ${count}`);
     const ms = control.map(Math.round).sort((a, b) => a - b);
-    const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+    const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
     const { pid } = node.deckhand;
     console.log(
       `${made.length} random pods, seed ${SEED}, in ${(tookMs / 1000).toFixed(0)} s: ${counted.join(', ')}\n` +
         `a plain pod between them was ready after ${ms[0]} to ${ms.at(-1)} ms (median ${ms[ms.length >> 1]})\n` +
-        `RSS ${mib(rssBefore)} before, ${mib(node.deckhand.rssBytes())} after; ` +
+        `RSS before and after each wave: ${rss.map(mib).join(', ')} MiB\n` +
         `descriptors ${total(descriptors)} before, ${total(descriptorsOf(pid))} after`,
     );
   }
