@@ -12,7 +12,7 @@ export interface Outcome {
 /** Waiting reasons that say no more than "not yet". */
 const NOT_YET: readonly string[] = ['ContainerCreating', 'PodInitializing'];
 /** Events that say what keeps a pod from starting; other warnings (DNS, probes, hooks) are of pods that start. */
-const PREVENTS = /^Failed(Mount|AttachVolume|MapVolume|CreatePod\w+|KillPod|Sync|PrepareDynamicResources)?$/;
+const PREVENTS = /^Failed(Mount|AttachVolume|MapVolume|CreatePod\w+|Sync|PrepareDynamicResources)?$/;
 
 /** undefined while nothing is known of it: neither does it run, nor does anybody say why not. */
 export function outcomeOf(pod: Pod, events: readonly Event[]): Outcome | undefined {
