@@ -3,6 +3,7 @@ import { HealthServer } from './api/health-server.ts';
 import { ApiEventRecorder } from './cluster/api-event-recorder.ts';
 import { ApiPodStatusWriter } from './cluster/api-pod-status-writer.ts';
 import type { Config } from './config/config.ts';
+import type { EffectiveDocument } from './config/effective-documents.ts';
 import { openApiClients } from './daemon/api-clients.ts';
 import { startCaches } from './daemon/caches.ts';
 import { nodeIdentity } from './daemon/certificates.ts';
@@ -11,9 +12,11 @@ import type { Foundation } from './daemon/foundation.ts';
 import { checkCgroupDriver } from './daemon/host-requirements.ts';
 import { holdLockFile } from './daemon/lock-file.ts';
 import { openMachine } from './daemon/machine.ts';
+import { MeasuredUse } from './daemon/measured-use.ts';
 import { openNode, zoneOf } from './daemon/node.ts';
 import { serveNodeApi } from './daemon/node-api.ts';
 import { nodePods } from './daemon/node-pods.ts';
+import { nodeStats } from './daemon/node-stats.ts';
 import { openPlugins } from './daemon/plugins.ts';
 import { openPodSources } from './daemon/pod-sources.ts';
 import { type Pods, startPods } from './daemon/pods.ts';
@@ -36,6 +39,9 @@ import type { ServiceLoop } from './services/loop.ts';
 export interface DaemonOptions {
   readonly config: Config;
   readonly version: string;
+  /** The configuration documents in force, and what was given on the command line: for people to look at. */
+  readonly effective: () => readonly EffectiveDocument[];
+  readonly flags: Readonly<Record<string, string>>;
   readonly log: Logger;
   /** Aborted: the daemon ends, containers and rules stay. */
   readonly signal: AbortSignal;
@@ -52,7 +58,8 @@ const RUNTIME_SILENCE_MS = 180_000;
  * Builds everything in the order in which it depends on each other, and runs until the signal aborts or a part fails;
  * then ends everything in the reverse order. Resolves after a signal; throws what made it fail.
  */
-export async function runDaemon({ config, version, log, signal }: DaemonOptions): Promise<void> {
+export async function runDaemon(options: DaemonOptions): Promise<void> {
+  const { config, version, log, signal } = options;
   const clock = new SystemClock();
   const metrics = new Metrics();
   metrics.collectProcess();
@@ -75,7 +82,7 @@ export async function runDaemon({ config, version, log, signal }: DaemonOptions)
     },
   };
   try {
-    await Promise.race([start(foundation, signal), failure]);
+    await Promise.race([start(foundation, options), failure]);
     await Promise.race([aborted(signal), failure]);
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -93,14 +100,15 @@ export async function checkManifests(
   return { mistakes: mistakes.map(formatMistake), objects: manifests.length, files };
 }
 
-async function start(foundation: Foundation, signal: AbortSignal): Promise<void> {
+async function start(foundation: Foundation, { signal, effective, flags }: DaemonOptions): Promise<void> {
   const { config, clock, log, metrics, closers } = foundation;
   await holdLockFile(foundation, signal);
   const files = await makeDirectories(foundation);
   const machine = await openMachine(foundation);
+  const use = new MeasuredUse(clock);
   const standalone =
     config.kubeconfig === undefined
-      ? await (await import('./daemon/standalone.ts')).startStandalone(foundation)
+      ? await (await import('./daemon/standalone.ts')).startStandalone(foundation, () => use.measure())
       : undefined;
   const identity = standalone === undefined ? await nodeIdentity(foundation, signal) : undefined;
   const connection = standalone?.connection ?? identity?.connection;
@@ -180,11 +188,18 @@ async function start(foundation: Foundation, signal: AbortSignal): Promise<void>
   plugins.run();
   const checks = healthChecks({ pods, services, node });
   await serveHealth(foundation, checks);
+  const known = nodePods(sources.pods, pods.loop);
+  const stats = nodeStats(foundation, { cri, machine, pods: known, runtime: pods.runtime });
+  use.begin(stats.usage);
   await serveNodeApi(foundation, {
     api,
     cri,
-    pods: nodePods(sources.pods, pods.loop),
+    files,
+    pods: known,
     runtime: pods.runtime,
+    stats,
+    effective,
+    flags,
     node: () => node.current,
     checks,
     authority: standalone?.authority,
@@ -254,6 +269,8 @@ function healthChecks(parts: { pods: Pods; services: ServiceLoop; node: NodeAgen
   const { pods, services, node } = parts;
   return [
     { name: 'ping', kind: 'live', check: () => undefined },
+    // kubelet's asks whether its log still gets flushed; here each line is written at once.
+    { name: 'log', kind: 'live', check: () => undefined },
     {
       name: 'syncloop',
       kind: 'live',

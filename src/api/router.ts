@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { drained } from './drained.ts';
 import type { Caller } from './port.ts';
+
+const PIECE = 65_536;
 
 /** A request whose caller is known, and may. */
 export interface Exchange {
@@ -100,4 +103,17 @@ export function sendText(
     'cache-control': 'no-store',
   });
   response.end(body);
+}
+
+/** JSON that is made while it is sent, so that a long answer is never whole in memory. */
+export async function sendPieces(response: ServerResponse, pieces: Iterable<string>): Promise<void> {
+  response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+  let text = '';
+  for (const piece of pieces) {
+    text += piece;
+    if (text.length < PIECE) continue;
+    if (!response.write(text)) await drained(response);
+    text = '';
+  }
+  response.end(text);
 }

@@ -1,4 +1,3 @@
-import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { parseArguments } from '../config/parse-arguments.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';
@@ -12,7 +11,7 @@ const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
  * on running either way. Resolves with the exit code: 0 after a signal, 1 when it could not start or a part of it failed.
  */
 export async function run(argv: readonly string[]): Promise<number> {
-  const { config, logger, flush } = await configured(argv);
+  const { config, effective, logger, flush } = await configured(argv);
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) {
@@ -31,7 +30,14 @@ export async function run(argv: readonly string[]): Promise<number> {
   });
   try {
     const { runDaemon } = await import('../daemon.ts');
-    await runDaemon({ config, version: version(), log: logger, signal: stop.signal });
+    await runDaemon({
+      config,
+      effective,
+      flags: givenFlags(argv),
+      version: version(),
+      log: logger,
+      signal: stop.signal,
+    });
     return 0;
   } catch (error) {
     // A coded error says in words what is wrong; where any other was thrown tells what to mend.
@@ -47,7 +53,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 /** What is in force is told once, and never changes while the process runs, as with kubelet. */
 async function configured(
   argv: readonly string[],
-): Promise<{ readonly config: Config } & ReturnType<typeof createLogger>> {
+): Promise<Pick<Awaited<ReturnType<typeof loadConfig>>, 'config' | 'effective'> & ReturnType<typeof createLogger>> {
   const { config, warnings, skipped, effective } = await loadConfig(await parseArguments(argv));
   if (process.getuid?.() !== 0) {
     throw new CodedError(
@@ -61,5 +67,19 @@ async function configured(
     for (const file of skipped) created.logger.debug({ file }, 'not a drop-in, for its name does not end in .conf');
     created.logger.debug({ configuration: effective() }, 'the configuration in force');
   }
-  return { config, ...created };
+  return { config, effective, ...created };
+}
+
+/** By name, as they were given; what may be secret is masked. */
+function givenFlags(argv: readonly string[]): Readonly<Record<string, string>> {
+  const flags: Record<string, string> = {};
+  for (const [index, word] of argv.entries()) {
+    const match = /^--?([^=]+)(?:=(.*))?$/s.exec(word);
+    if (match === null) continue;
+    const name = (match[1] ?? '').replaceAll('_', '-');
+    const next = argv[index + 1];
+    const value = match[2] ?? (next === undefined || next.startsWith('-') ? 'true' : next);
+    flags[name] = /header|token|password/.test(name) ? '<masked>' : value;
+  }
+  return flags;
 }

@@ -1,16 +1,18 @@
+import { runningPodList } from '../api/node-info/pod-lists.ts';
 import type { Exchange, Handler, Router } from '../api/router.ts';
-import { sendText } from '../api/router.ts';
+import { sendPieces, sendText } from '../api/router.ts';
 import type { ServeStreamDeps } from '../api/streaming/serve-stream.ts';
 import { RealLogFiles } from '../host/log-file/real.ts';
 import { watchDirectory } from '../host/watch/real.ts';
-import type { Foundation } from './foundation.ts';
+import { type Foundation, KUBERNETES_VERSION } from './foundation.ts';
 import type { NodeApiDeps } from './node-api.ts';
 
 /** kubelet InstallDebuggingDisabledHandlers */
 const DEBUGGING = ['run', 'exec', 'attach', 'portForward', 'containerLogs', 'runningpods', 'debug/pprof', 'logs'];
 
 /** Adds what concerns single pods: logs and streams. What is rarely used is loaded when it is. */
-export function withPodRoutes(router: Router, { config, clock }: Foundation, deps: NodeApiDeps): Router {
+export function withPodRoutes(router: Router, foundation: Foundation, deps: NodeApiDeps): Router {
+  const { config, clock } = foundation;
   const { nodeAPI } = config;
   if (!nodeAPI.debuggingHandlers) {
     const disabled: Handler = ({ response }) => sendText(response, 405, 'Debug endpoints are disabled.\n');
@@ -34,6 +36,7 @@ export function withPodRoutes(router: Router, { config, clock }: Foundation, dep
     async (exchange: Exchange) =>
       (await import('../api/streaming/serve-stream.ts'))[name](exchange, streams);
   const both = (handler: Handler) => ({ GET: handler, POST: handler });
+  addNodeRoutes(router, foundation, deps);
   router.add('/containerLogs/{namespace}/{pod}/{container}', {
     GET: async (exchange) => (await import('../api/logs/serve-log.ts')).serveLog(exchange, logs),
   });
@@ -45,4 +48,53 @@ export function withPodRoutes(router: Router, { config, clock }: Foundation, dep
       .add(`/run/{namespace}/{pod}${uid}/{container}`, { POST: streaming('serveRun') });
   }
   return router;
+}
+
+/** What tells of the node itself. */
+function addNodeRoutes(router: Router, foundation: Foundation, deps: NodeApiDeps): void {
+  const { config, clock, version } = foundation;
+  const { nodeAPI, rootDir } = config;
+  const startedAt = clock.now();
+  const { pods, runtime, cri, files } = deps;
+  router
+    .add('/runningpods', { GET: ({ response }) => sendPieces(response, runningPodList(runtime)) })
+    .add('/configz', {
+      GET: ({ response }) => {
+        const of = (kind: string) => deps.effective().find((document) => document.kind === kind);
+        const shown = {
+          kubeletconfig: of('KubeletConfiguration'),
+          'kubeproxy.config.k8s.io': of('KubeProxyConfiguration'),
+        };
+        sendText(response, 200, JSON.stringify(shown), 'application/json');
+      },
+    })
+    .add('/checkpoint/{namespace}/{pod}/{container}', {
+      POST: async (exchange) => {
+        const { serveCheckpoint } = await import('../api/node-info/serve-checkpoint.ts');
+        await serveCheckpoint(exchange, { pods, runtime, cri, files, clock, rootDir });
+      },
+    })
+    .add('/flagz', {
+      GET: async ({ response }) =>
+        sendText(response, 200, (await import('../api/node-info/z-pages.ts')).flagz(deps.flags)),
+    })
+    .add('/statusz', {
+      GET: async ({ response }) => {
+        const { statusz } = await import('../api/node-info/z-pages.ts');
+        const binaryVersion = `v${KUBERNETES_VERSION}.0+deckhand.${version}`;
+        sendText(response, 200, statusz({ startedAt, now: clock.now(), binaryVersion, paths: router.paths() }));
+      },
+    });
+  if (!nodeAPI.systemLogHandler) {
+    router.add('/logs/*', {
+      GET: ({ response }) => sendText(response, 405, 'logs endpoint is disabled.\n'),
+    });
+    return;
+  }
+  router.add('/logs/*', {
+    GET: async (exchange) => {
+      const { serveSystemLogs } = await import('../api/node-info/serve-system-logs.ts');
+      await serveSystemLogs(exchange, { files, contents: new RealLogFiles(), directory: '/var/log' });
+    },
+  });
 }

@@ -8,6 +8,7 @@ import { Controllers } from '../standalone/controllers/controllers.ts';
 import { HttpsNodeProxy } from '../standalone/http/node-proxy.ts';
 import { ManifestApiClient } from '../standalone/manifests/manifest-api-client.ts';
 import { ManifestsFollower } from '../standalone/manifests/manifests-follower.ts';
+import type { MeasureUse } from '../standalone/metrics/metrics-api.ts';
 import { SchemaTree } from '../standalone/schema/schema-tree.ts';
 import { EmbeddedApi } from '../standalone/server.ts';
 import type { Foundation } from './foundation.ts';
@@ -25,8 +26,8 @@ export interface Standalone {
   followManifests(): void;
 }
 
-/** Starts the embedded API; the daemon then talks to it over loopback TLS, as it would to any other. */
-export async function startStandalone(foundation: Foundation): Promise<Standalone> {
+/** Starts the embedded API, which shows what `measure` finds; the daemon then talks to it over loopback TLS, as it would to any other. */
+export async function startStandalone(foundation: Foundation, measure: MeasureUse): Promise<Standalone> {
   const { config, clock, log, closers } = foundation;
   const { dataDir, port, serviceCIDR, manifests } = config.embeddedAPI;
   const logger = log.child({ part: 'embedded API' });
@@ -39,6 +40,7 @@ export async function startStandalone(foundation: Foundation): Promise<Standalon
       log: logger,
       schemas,
       random,
+      measure,
       nodeProxy: (client) =>
         new HttpsNodeProxy(
           { client, connectTimeoutMs: CONNECT_MS, placeOf: (node) => ownPlace(config, node) },

@@ -52,4 +52,11 @@ export class Metrics {
   text(): Promise<string> {
     return this.registry.metrics();
   }
+
+  /** Of some metrics only; names that nobody registered are left out. */
+  async textOf(names: readonly string[]): Promise<string> {
+    const known = names.filter((name) => this.registry.getSingleMetric(name) !== undefined);
+    const texts = await Promise.all(known.map((name) => this.registry.getSingleMetricAsString(name)));
+    return texts.map((text) => `${text}\n`).join('');
+  }
 }

@@ -17,6 +17,7 @@ import { NODES_GROUP } from './http/identity.ts';
 import type { NodeProxy } from './http/node-proxy.ts';
 import { ResourceOperations } from './http/resource-operations.ts';
 import { WatchHub } from './http/watch-hub.ts';
+import type { MeasureUse } from './metrics/metrics-api.ts';
 import type { Admission, Store } from './port.ts';
 import { OpenApiDocuments } from './schema/openapi.ts';
 import type { SchemaTree } from './schema/schema-tree.ts';
@@ -49,6 +50,8 @@ export interface EmbeddedApiDeps {
   readonly rules: (store: Store, authority: string, signer: Authority) => ApiRules;
   /** The way to the node's HTTPS API; given the client certificate to show there. None: logs and exec answer 501. */
   readonly nodeProxy?: (client: KeyPair) => NodeProxy;
+  /** Measures what metrics.k8s.io shows. None: that group is not served. */
+  readonly measure?: MeasureUse;
   readonly random?: () => number;
   readonly faults?: Faults;
   readonly storage?: Storage;
@@ -156,6 +159,7 @@ export class EmbeddedApi {
           audience: issuer,
           gitVersion: GIT_VERSION,
           serverAddress: `${host}:${port}`,
+          nodeName: this.options.nodeName,
           maxInFlight: this.options.maxInFlight ?? 400,
         },
         {
@@ -170,6 +174,7 @@ export class EmbeddedApi {
           random,
           faults,
           nodeProxy: this.deps.nodeProxy?.(client),
+          measure: this.deps.measure,
         },
       );
       server.on('request', (request, response) => {

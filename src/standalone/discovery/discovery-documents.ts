@@ -1,3 +1,4 @@
+import { METRICS_GROUP, METRICS_VERSION, metricsResources } from '../metrics/metrics-api.ts';
 import { RESOURCE_VERBS, type ServedResource, type Subresource, servedGroups, servedIn } from './served-resources.ts';
 
 /** GET /api */
@@ -9,23 +10,34 @@ export function legacyVersions(serverAddress: string): unknown {
   };
 }
 
-/** GET /apis */
-export function groupList(): unknown {
-  return { kind: 'APIGroupList', apiVersion: 'v1', groups: servedGroups().map(groupOf) };
+/** GET /apis. `metrics`: metrics.k8s.io is served, too. */
+export function groupList(metrics: boolean): unknown {
+  return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups(metrics).map(groupOf) };
 }
 
 /** GET /apis/GROUP; undefined when it is not served. */
-export function group(name: string): unknown {
-  return servedGroups().includes(name) ? { kind: 'APIGroup', apiVersion: 'v1', ...groupOf(name) } : undefined;
+export function group(name: string, metrics: boolean): unknown {
+  return groups(metrics).includes(name) ? { kind: 'APIGroup', apiVersion: 'v1', ...groupOf(name) } : undefined;
+}
+
+function groups(metrics: boolean): string[] {
+  return metrics ? [...servedGroups(), METRICS_GROUP].sort() : servedGroups();
+}
+
+function versionOf(group: string): string {
+  return group === METRICS_GROUP ? METRICS_VERSION : 'v1';
 }
 
 function groupOf(name: string): object {
-  const version = { groupVersion: `${name}/v1`, version: 'v1' };
+  const version = { groupVersion: `${name}/${versionOf(name)}`, version: versionOf(name) };
   return { name, versions: [version], preferredVersion: version };
 }
 
 /** GET /api/v1 and /apis/GROUP/v1; undefined when there is nothing. */
-export function resourceList(apiVersion: string): unknown {
+export function resourceList(apiVersion: string, metrics: boolean): unknown {
+  if (metrics && apiVersion === `${METRICS_GROUP}/${METRICS_VERSION}`) {
+    return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: apiVersion, resources: metricsResources };
+  }
   const { stored, reviews } = servedIn(apiVersion);
   if (stored.length + reviews.length === 0) return undefined;
   const list: object[] = [];
@@ -64,22 +76,35 @@ function resourceEntries({ type, singular, shortNames, categories, subresources 
 }
 
 /** GET /api and /apis as apidiscovery.k8s.io/v2 (KEP-3352): everything in two answers. */
-export function aggregatedDiscovery(root: 'api' | 'apis', version: 'v2' | 'v2beta1'): unknown {
-  const groups = root === 'api' ? [''] : servedGroups();
+export function aggregatedDiscovery(root: 'api' | 'apis', version: 'v2' | 'v2beta1', metrics: boolean): unknown {
+  const names = root === 'api' ? [''] : groups(metrics);
   return {
     kind: 'APIGroupDiscoveryList',
     apiVersion: `apidiscovery.k8s.io/${version}`,
     metadata: {},
-    items: groups.map((name) => ({
+    items: names.map((name) => ({
       metadata: name === '' ? { creationTimestamp: null } : { name, creationTimestamp: null },
       versions: [
-        { version: 'v1', freshness: 'Current', resources: aggregatedResources(name === '' ? 'v1' : `${name}/v1`) },
+        {
+          version: versionOf(name),
+          freshness: 'Current',
+          resources: aggregatedResources(name === '' ? 'v1' : `${name}/${versionOf(name)}`),
+        },
       ],
     })),
   };
 }
 
 function aggregatedResources(apiVersion: string): object[] {
+  if (apiVersion === `${METRICS_GROUP}/${METRICS_VERSION}`) {
+    return metricsResources.map(({ name, namespaced, kind, verbs }) => ({
+      resource: name,
+      responseKind: { group: METRICS_GROUP, version: METRICS_VERSION, kind },
+      scope: namespaced ? 'Namespaced' : 'Cluster',
+      singularResource: '',
+      verbs,
+    }));
+  }
   const { stored, reviews } = servedIn(apiVersion);
   const kindOf = (group: string, version: string, kind: string): object => ({ group, version, kind });
   const list: object[] = stored.map((resource) => {

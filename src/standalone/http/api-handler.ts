@@ -9,6 +9,13 @@ import { resources } from '../../model/resource.ts';
 import { rfc3339 } from '../../model/time.ts';
 import type { TokenSigner } from '../certificates/token-signer.ts';
 import type { Faults } from '../faults.ts';
+import {
+  METRICS_GROUP,
+  type MeasureUse,
+  type MetricsTarget,
+  metricsAnswer,
+  parseMetricsPath,
+} from '../metrics/metrics-api.ts';
 import { isObject } from '../patch/json-value.ts';
 import type { OpenApiDocuments } from '../schema/openapi.ts';
 import type { WalStore } from '../store/wal-store.ts';
@@ -49,6 +56,8 @@ export interface ApiHandlerOptions {
   /** Shown by /version. */
   readonly gitVersion: string;
   readonly serverAddress: string;
+  /** The node whose use metrics.k8s.io shows. */
+  readonly nodeName: string;
   /** More requests than this at once (watches and streams aside) get 429. */
   readonly maxInFlight: number;
 }
@@ -64,6 +73,8 @@ export interface ApiHandlerDeps {
   readonly log: Logger;
   readonly random: () => number;
   readonly nodeProxy?: NodeProxy | undefined;
+  /** What metrics.k8s.io shows; undefined: that group is not served. */
+  readonly measure?: MeasureUse | undefined;
   readonly faults?: Faults | undefined;
 }
 
@@ -111,8 +122,10 @@ export class ApiHandler {
       if (this.inFlight > this.options.maxInFlight) throw tooManyRequests(1);
       const [path, query] = split(request.url ?? '/');
       const identity = this.deps.authenticator.authenticate(request);
-      info = parseRequestPath(path);
       const exchange: Exchange = { request, response, query, identity };
+      const metrics = this.deps.measure === undefined ? undefined : parseMetricsPath(path);
+      if (metrics !== undefined) return await this.metrics(exchange, metrics);
+      info = parseRequestPath(path);
       if (info === undefined) {
         this.authorizePath(identity, request.method ?? '', path);
         await answerDiscovery({ request, response, path, query }, { ...this.options, ...this.deps });
@@ -361,6 +374,24 @@ export class ApiHandler {
     if (name === undefined || (subresource !== 'log' && !isStream(subresource))) throw methodNotAllowed();
     const { node, path } = podConnection(this.deps.store, { namespace, name, subresource, query });
     await this.proxy().forward(node, path, request, response);
+  }
+
+  private async metrics({ request, response, query, identity }: Exchange, target: MetricsTarget): Promise<void> {
+    const { store, measure } = this.deps;
+    if (request.method !== 'GET' || measure === undefined) throw methodNotAllowed();
+    const { type, namespace = '', name = '' } = target;
+    const resource = { ...type, group: METRICS_GROUP };
+    const attributes = {
+      verb: target.name === undefined ? 'list' : 'get',
+      group: METRICS_GROUP,
+      resource: type.plural,
+      subresource: '',
+      namespace,
+      name,
+    };
+    this.check(identity, attributes, () => forbidden(resource, name, deniedMessage(identity, attributes)));
+    const answer = await metricsAnswer(target, query, { store, measure, nodeName: this.options.nodeName });
+    sendJson(response, 200, JSON.stringify(answer));
   }
 
   private async review(

@@ -41,6 +41,8 @@ interface Context {
   readonly serverAddress: string;
   readonly openApi: OpenApiDocuments;
   readonly store: WalStore;
+  /** There when metrics.k8s.io is served. */
+  readonly measure?: unknown;
 }
 
 /** Answers what is no resource: health, version, discovery, OpenAPI. Throws 404 for the rest. */
@@ -69,9 +71,12 @@ export async function answerDiscovery(exchange: Exchange, context: Context): Pro
     return sendFound(exchange, context.openApi.v3(path.slice('/openapi/v3/'.length)));
   }
   const parts = path.split('/').slice(1);
-  if (parts[0] === 'api' && parts.length === 2) return sendFound(exchange, resourceList(parts[1] ?? ''));
-  if (parts[0] === 'apis' && parts.length === 2) return sendFound(exchange, group(parts[1] ?? ''));
-  if (parts[0] === 'apis' && parts.length === 3) return sendFound(exchange, resourceList(`${parts[1]}/${parts[2]}`));
+  const metrics = context.measure !== undefined;
+  if (parts[0] === 'api' && parts.length === 2) return sendFound(exchange, resourceList(parts[1] ?? '', metrics));
+  if (parts[0] === 'apis' && parts.length === 2) return sendFound(exchange, group(parts[1] ?? '', metrics));
+  if (parts[0] === 'apis' && parts.length === 3) {
+    return sendFound(exchange, resourceList(`${parts[1]}/${parts[2]}`, metrics));
+  }
   throw noSuchResource();
 }
 
@@ -85,17 +90,18 @@ function answerHealth(response: ServerResponse, store: WalStore): void {
 }
 
 /** kubectl from 1.27 on asks for everything at once, and accepts the old documents too. */
-function answerRoot(exchange: Exchange, root: 'api' | 'apis', { serverAddress }: Context): void {
+function answerRoot(exchange: Exchange, root: 'api' | 'apis', { serverAddress, measure }: Context): void {
+  const metrics = measure !== undefined;
   for (const { type, parameters } of parseAccept(exchange.request.headers.accept)) {
     if (!isJson(type)) continue;
     const { g, v, as } = parameters;
     if (as === undefined) {
-      sendKept(exchange, JSON.stringify(root === 'api' ? legacyVersions(serverAddress) : groupList()));
+      sendKept(exchange, JSON.stringify(root === 'api' ? legacyVersions(serverAddress) : groupList(metrics)));
       return;
     }
     if (g === 'apidiscovery.k8s.io' && as === 'APIGroupDiscoveryList' && (v === 'v2' || v === 'v2beta1')) {
       const contentType = `application/json;g=apidiscovery.k8s.io;v=${v};as=APIGroupDiscoveryList`;
-      sendKept(exchange, JSON.stringify(aggregatedDiscovery(root, v)), contentType);
+      sendKept(exchange, JSON.stringify(aggregatedDiscovery(root, v, metrics)), contentType);
       return;
     }
   }

@@ -1,0 +1,94 @@
+import type { ServerResponse } from 'node:http';
+import type { Files } from '../../host/files/port.ts';
+import type { LogFiles } from '../../host/log-file/port.ts';
+import { hasCode } from '../../kit/errors.ts';
+import { drained } from '../drained.ts';
+import { type Exchange, sendText } from '../router.ts';
+
+export interface ServeSystemLogsDeps {
+  readonly files: Pick<Files, 'resolveBeneath' | 'openBeneath' | 'list' | 'lstat'>;
+  readonly contents: Pick<LogFiles, 'open'>;
+  /** /var/log */
+  readonly directory: string;
+}
+
+const BLOCK = 65_536;
+
+/**
+ * /logs/PATH: files of /var/log. Links are followed as long as they stay below it: whoever may put a link there (a pod that
+ * mounts the directory) must not read the rest of the host by it.
+ */
+export async function serveSystemLogs({ request, response, path }: Exchange, deps: ServeSystemLogsDeps): Promise<void> {
+  const { files, directory } = deps;
+  const relative = path.replace(/^\/logs\/?/, '');
+  try {
+    const resolved = await files.resolveBeneath(directory, relative);
+    const opened = resolved === '' ? undefined : await files.openBeneath(directory, resolved);
+    try {
+      const kind = opened === undefined ? 'directory' : opened.info.kind;
+      if (kind === 'directory') {
+        if (!path.endsWith('/')) {
+          response.setHeader('location', `${encodeURI(path)}/`);
+          return sendText(response, 301, 'Moved Permanently\n');
+        }
+        const names = (await files.list(opened?.path ?? directory)) ?? [];
+        return sendText(
+          response,
+          200,
+          await listing(names, opened?.path ?? directory, deps),
+          'text/html; charset=utf-8',
+        );
+      }
+      if (kind !== 'file' || opened === undefined) return sendText(response, 403, '403 Forbidden\n');
+      const { size } = opened.info;
+      response.writeHead(200, {
+        'content-type': 'text/plain; charset=utf-8',
+        'content-length': size,
+        'x-content-type-options': 'nosniff',
+      });
+      if (request.method !== 'HEAD') await copy(deps, opened.path, size, response);
+      response.end();
+    } finally {
+      await opened?.close();
+    }
+  } catch (error) {
+    if (response.headersSent) response.destroy();
+    else if (hasCode(error, 'Forbidden', 'InvalidArgument')) sendText(response, 403, '403 Forbidden\n');
+    else if (hasCode(error, 'NotFound')) sendText(response, 404, '404 page not found\n');
+    else throw error;
+  }
+}
+
+/** What is written to the file meanwhile is not part of the answer. */
+async function copy(
+  { contents }: ServeSystemLogsDeps,
+  path: string,
+  size: number,
+  response: ServerResponse,
+): Promise<void> {
+  const file = await contents.open(path);
+  try {
+    const block = Buffer.allocUnsafe(BLOCK);
+    for (let at = 0; at < size; ) {
+      const length = await file.read(block.subarray(0, Math.min(BLOCK, size - at)), at);
+      if (length === 0) throw new Error(`${path} became shorter while it was read`);
+      at += length;
+      if (!response.write(Buffer.from(block.subarray(0, length)))) await drained(response);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function listing(names: readonly string[], at: string, { files }: ServeSystemLogsDeps): Promise<string> {
+  const lines: string[] = [];
+  for (const name of [...names].sort()) {
+    const slash = (await files.lstat(`${at}/${name}`))?.kind === 'directory' ? '/' : '';
+    lines.push(`<a href="${encodeURIComponent(name)}${slash}">${escapeHtml(name)}${slash}</a>\n`);
+  }
+  return `<!doctype html>\n<meta name="viewport" content="width=device-width">\n<pre>\n${lines.join('')}</pre>\n`;
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+}

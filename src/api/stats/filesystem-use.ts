@@ -1,0 +1,156 @@
+import type { CriRuntime } from '../../host/cri/port.ts';
+import type { FilesystemCapacity, MachinePort } from '../../host/machine/port.ts';
+import type { StatsPort } from '../../host/stats/port.ts';
+import type { Clock } from '../../kit/clock.ts';
+import { messageOf } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
+import type { NodePods } from '../port.ts';
+
+export interface FilesystemUseDeps {
+  readonly cri: Pick<CriRuntime, 'listContainerStats' | 'imageFsInfo'>;
+  readonly machine: Pick<MachinePort, 'filesystem'>;
+  readonly stats: Pick<StatsPort, 'disk'>;
+  readonly pods: NodePods;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface FilesystemUseOptions {
+  readonly rootDir: string;
+}
+
+export interface FilesystemSize extends FilesystemCapacity {
+  readonly atMs: number;
+}
+
+interface Used {
+  readonly atMs: number;
+  readonly usedBytes: number;
+  readonly inodesUsed: number;
+}
+
+export interface FilesystemUse {
+  /** What holds the pods' directories. */
+  readonly node: FilesystemSize | undefined;
+  readonly image: (FilesystemSize & Used) | undefined;
+  readonly container: (FilesystemSize & Used) | undefined;
+  /** Writable layers by container id. */
+  readonly containers: ReadonlyMap<string, Used>;
+  /** Volumes by pod UID and name. */
+  readonly volumes: ReadonlyMap<string, ReadonlyMap<string, VolumeUse>>;
+}
+
+export interface VolumeUse extends Used, FilesystemSize {
+  /** Its space is the node's own: it counts as the pod's ephemeral storage. */
+  readonly ephemeral: boolean;
+}
+
+/** How long an answer is good, in milliseconds: the runtime looks at its layers every 10 s. */
+const FRESH_MS = 10_000;
+/** kubelet's volumeStatsAggPeriod. */
+const VOLUMES_MS = 60_000;
+/** Volumes in which files are the pod's own, by the folder of their plugin. */
+const PLUGINS = [
+  'kubernetes.io~empty-dir',
+  'kubernetes.io~configmap',
+  'kubernetes.io~secret',
+  'kubernetes.io~projected',
+  'kubernetes.io~downward-api',
+] as const;
+
+/** What is used of file systems. It takes longer than counters do: an answer is shared and, once old, renewed behind. */
+export class FilesystemUseSource {
+  private readonly options: FilesystemUseOptions;
+  private readonly deps: FilesystemUseDeps;
+  private last: FilesystemUse | undefined;
+  private lastAt = Number.NEGATIVE_INFINITY;
+  private volumes: FilesystemUse['volumes'] = new Map();
+  private volumesAt = Number.NEGATIVE_INFINITY;
+  private pending: Promise<FilesystemUse> | undefined;
+  private walking = false;
+
+  constructor(options: FilesystemUseOptions, deps: FilesystemUseDeps) {
+    this.options = options;
+    this.deps = deps;
+  }
+
+  /** The last answer, if there is one; it is renewed when it is old. Never throws. */
+  async get(): Promise<FilesystemUse> {
+    const { clock } = this.deps;
+    if (clock.monotonic() - this.lastAt >= FRESH_MS) {
+      this.pending ??= this.measure().finally(() => {
+        this.pending = undefined;
+      });
+    }
+    return this.last ?? (await (this.pending ?? this.measure()));
+  }
+
+  private async measure(): Promise<FilesystemUse> {
+    const { cri, clock } = this.deps;
+    this.lastAt = clock.monotonic();
+    const [node, info, stats] = await Promise.all([
+      this.size(this.options.rootDir),
+      this.orNothing('the image file system', cri.imageFsInfo()),
+      this.orNothing('the writable layers', cri.listContainerStats()),
+    ]);
+    const whole = async (of: (Used & { readonly mountpoint: string }) | undefined) => {
+      const size = of === undefined ? undefined : await this.size(of.mountpoint);
+      return of === undefined || size === undefined ? undefined : { ...of, ...size };
+    };
+    const containers = new Map<string, Used>();
+    for (const { id, writableLayer } of stats ?? []) if (writableLayer !== undefined) containers.set(id, writableLayer);
+    this.last = {
+      node,
+      image: await whole(info?.imageFilesystems[0]),
+      container: await whole(info?.containerFilesystems[0] ?? info?.imageFilesystems[0]),
+      containers,
+      volumes: this.volumes,
+    };
+    if (!this.walking && clock.monotonic() - this.volumesAt >= VOLUMES_MS) void this.walk();
+    return this.last;
+  }
+
+  /** Volumes have to be walked through, one after the other. */
+  private async walk(): Promise<void> {
+    const { clock, pods, stats } = this.deps;
+    this.walking = true;
+    try {
+      const found = new Map<string, Map<string, VolumeUse>>();
+      for (const { metadata, spec } of [...pods.values()]) {
+        const uid = metadata.uid ?? '';
+        const own = new Map<string, VolumeUse>();
+        for (const { name, emptyDir } of spec.volumes ?? []) {
+          for (const plugin of PLUGINS) {
+            const path = `${this.options.rootDir}/pods/${uid}/volumes/${plugin}/${name}`;
+            const used = await this.orNothing(path, stats.disk(path));
+            const size = used === undefined ? undefined : await this.size(path);
+            if (used === undefined || size === undefined) continue;
+            const ephemeral = emptyDir !== undefined && (emptyDir.medium ?? '') === '';
+            own.set(name, { ...size, atMs: used.atMs, usedBytes: used.usedBytes, inodesUsed: used.inodes, ephemeral });
+          }
+        }
+        if (own.size > 0) found.set(uid, own);
+      }
+      this.volumes = found;
+      if (this.last !== undefined) this.last = { ...this.last, volumes: found };
+    } finally {
+      this.walking = false;
+      this.volumesAt = clock.monotonic();
+    }
+  }
+
+  private async size(path: string): Promise<FilesystemSize | undefined> {
+    const { machine, clock } = this.deps;
+    const capacity = await this.orNothing(path, machine.filesystem(path));
+    return capacity === undefined ? undefined : { ...capacity, atMs: clock.now() };
+  }
+
+  private async orNothing<T>(what: string, asked: Promise<T>): Promise<T | undefined> {
+    try {
+      return await asked;
+    } catch (error) {
+      this.deps.log.debug({ what, error: messageOf(error) }, 'what is used cannot be told');
+      return undefined;
+    }
+  }
+}
