@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { Agent, request } from 'node:https';
+import { connect as connectPlain, type Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NodeServer } from '../../../src/api/node-server.ts';
@@ -51,7 +52,18 @@ const client = (by: Authority, commonName = 'who') =>
   by.issue({ commonName, organizations: ['a', 'b'], usage: 'client' });
 const serve = async () => shown(await cluster.issue({ commonName: 'n', usage: 'server', ipAddresses: ['127.0.0.1'] }));
 
+let begin: () => void;
+let finish: () => void;
+let begun: Promise<void>;
+let finished: Promise<void>;
+
 beforeEach(async () => {
+  begun = new Promise((resolve) => {
+    begin = resolve;
+  });
+  finished = new Promise((resolve) => {
+    finish = resolve;
+  });
   offsetMs = 0;
   agents = [];
   cluster = await newAuthority('cluster');
@@ -63,6 +75,14 @@ beforeEach(async () => {
     .add('/who/*', {
       GET: ({ response, caller, path, query }) =>
         sendText(response, 200, `${caller.username} ${caller.groups.join()} ${path} ${query.get('q')}`),
+    })
+    .add('/long', {
+      GET: async ({ response }) => {
+        response.write('begun ');
+        begin();
+        await finished;
+        response.end('done');
+      },
     })
     .add('/broken', { GET: () => Promise.reject(new Error('secret')) });
   server = new NodeServer(
@@ -153,6 +173,31 @@ describe('the node API', () => {
     expect((await call(agent)).status).toBe(200);
     offsetMs = 366 * 86_400_000;
     expect(await call(agent)).toMatchObject({ status: 401, reused: true });
+  });
+
+  it('lets those go that have waited longest, and none that is at work', async () => {
+    const working = agentOf(await client(cluster));
+    const long = call(working, '/long');
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 300; i++) sockets.push(connectPlain(server.port, '127.0.0.1').on('error', () => {}));
+    await expect.poll(() => sockets.filter(({ destroyed }) => destroyed).length).toBe(44);
+    expect(sockets.slice(-200).some(({ destroyed }) => destroyed)).toBe(false);
+    expect(await call(agentOf(await client(cluster)))).toMatchObject({ status: 200 });
+    finish();
+    expect(await long).toMatchObject({ text: 'begun done' });
+    for (const socket of sockets) socket.destroy();
+  });
+
+  it('lets what is under way end when it closes, for a while', async () => {
+    const [first, second] = [agentOf(await client(cluster)), agentOf(await client(cluster))];
+    const long = call(first, '/long');
+    await call(second);
+    await begun;
+    const closing = server.close();
+    await expect(call(agentOf(await client(cluster)))).rejects.toThrow();
+    finish();
+    expect(await long).toMatchObject({ text: 'begun done' });
+    await closing;
   });
 
   it('says which address it could not have', async () => {

@@ -15,6 +15,8 @@ let server: Awaited<ReturnType<typeof startEmbeddedApi>>;
 let client: TestClient;
 let node: Server;
 
+/** What a node hears on a connection whose upgrade it refused. */
+const behindRefusal: string[] = [];
 const POD = '/api/v1/namespaces/default/pods/web';
 
 beforeAll(async () => {
@@ -48,6 +50,11 @@ beforeAll(async () => {
     setTimeout(() => response.end('end\n'), 50);
   });
   node.on('upgrade', (request, socket) => {
+    if (request.url?.includes('refuse') === true) {
+      socket.on('data', (data) => behindRefusal.push(String(data)));
+      socket.write('HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 7\r\n\r\nnot you');
+      return;
+    }
     socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: SPDY/3.1\r\nconnection: Upgrade\r\n\r\n');
     socket.write(`${request.url} ${caller(request)}\n`);
     socket.on('data', (data) => socket.write(String(data).toUpperCase()));
@@ -92,18 +99,22 @@ it('fetches logs from the node, with its own credentials', async () => {
   });
 });
 
-it('connects upgraded streams through', async () => {
+async function dial(): Promise<TLSSocket> {
   const config = JSON.parse(await readFile(join(server.dataDir, 'kubeconfig'), 'utf8'));
   const { user } = config.users[0];
   const decode = (text: string): string => Buffer.from(text, 'base64').toString();
   const { port } = new URL(server.api.url);
-  const socket = connect({
+  return connect({
     host: '127.0.0.1',
     port: Number(port),
     ca: server.api.authority,
     cert: decode(user['client-certificate-data']),
     key: decode(user['client-key-data']),
   });
+}
+
+it('connects upgraded streams through', async () => {
+  const socket = await dial();
   let text = '';
   socket.on('data', (data) => {
     text += data;
@@ -120,6 +131,23 @@ it('connects upgraded streams through', async () => {
   const closed = new Promise((resolve) => socket.on('close', resolve));
   socket.end();
   await closed;
+});
+
+it('ends the connection with a refusal: nothing may be asked behind it in its own name (CVE-2018-1002105)', async () => {
+  const socket = await dial();
+  let text = '';
+  socket.on('data', (data) => {
+    text += data;
+  });
+  const closed = new Promise((resolve) => socket.on('end', resolve));
+  const upgrade = 'host: x\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\n\r\n';
+  socket.write(`POST ${POD}/exec?command=refuse&stdout=true&container=a HTTP/1.1\r\n${upgrade}`);
+  await expect.poll(() => text).toContain('not you');
+  socket.write('GET /pods HTTP/1.1\r\nhost: x\r\n\r\n');
+  await closed;
+  socket.destroy();
+  expect(text).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n[\s\S]*Connection: close\r\n\r\nnot you$/);
+  expect(behindRefusal).toEqual([]);
 });
 
 it('says when the node cannot be reached', async () => {
