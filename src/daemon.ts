@@ -1,5 +1,6 @@
 import type { HealthCheck } from './api/health-checks.ts';
 import { HealthServer } from './api/health-server.ts';
+import { HealthSlis } from './api/health-slis.ts';
 import { ApiEventRecorder } from './cluster/api-event-recorder.ts';
 import { ApiPodStatusWriter } from './cluster/api-pod-status-writer.ts';
 import type { Config } from './config/config.ts';
@@ -202,6 +203,7 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
     flags,
     node: () => node.current,
     checks,
+    slis: new HealthSlis(),
     authority: standalone?.authority,
   });
   standalone?.followManifests();

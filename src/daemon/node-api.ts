@@ -1,5 +1,6 @@
 import { Authorizer } from '../api/authorization/authorizer.ts';
 import { checksText, type HealthCheck, runChecks } from '../api/health-checks.ts';
+import type { HealthSlis } from '../api/health-slis.ts';
 import { podList } from '../api/node-info/pod-lists.ts';
 import { NodeServer } from '../api/node-server.ts';
 import type { NodePods, RuntimeView } from '../api/port.ts';
@@ -11,6 +12,7 @@ import type { ApiClient } from '../cluster/port.ts';
 import type { EffectiveDocument } from '../config/effective-documents.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
+import { MetricText } from '../kit/metric-text.ts';
 import type { Node } from '../model/node.ts';
 import { startClientAuthorities, startServingCertificate } from './certificates.ts';
 import type { Foundation } from './foundation.ts';
@@ -29,6 +31,7 @@ export interface NodeApiDeps {
   readonly flags: Readonly<Record<string, string>>;
   readonly node: () => Node | undefined;
   readonly checks: readonly HealthCheck[];
+  readonly slis: HealthSlis;
   /** PEM: whose certificates are believed where no clientCAFile says so. */
   readonly authority: string | undefined;
 }
@@ -96,6 +99,7 @@ function openRouter(foundation: Foundation, deps: NodeApiDeps): Router {
     const asked = live.filter((check) => (name === undefined ? !excluded.includes(check.name) : check.name === name));
     if (name !== undefined && asked.length === 0) return sendText(response, 404, '404 page not found\n');
     const results = await runChecks(asked, (ms, signal) => clock.sleep(ms, signal), CHECK_TIMEOUT_MS);
+    for (const { name: check, problem } of results) deps.slis.observe(check, problem === undefined);
     const failed = results.some(({ problem }) => problem !== undefined);
     sendText(response, failed ? 500 : 200, checksText('healthz', results, query.has('verbose')));
   };
@@ -114,6 +118,9 @@ function openRouter(foundation: Foundation, deps: NodeApiDeps): Router {
     })
     .add('/metrics/cadvisor', {
       GET: async (exchange) => (await stats()).serveCadvisorMetrics(exchange, deps.stats),
+    })
+    .add('/metrics/slis', {
+      GET: ({ response }) => sendText(response, 200, deps.slis.text(), MetricText.contentType),
     })
     .add('/metrics/probes', {
       GET: async ({ response }) => sendText(response, 200, await metrics.textOf(PROBE_METRICS), metrics.contentType),

@@ -33,11 +33,9 @@ const BLOCK = 65_536;
 const LONGEST_LINE = 1_048_576;
 /** A follower looks again after this time although nobody has told of a change (kubelet logForceCheckPeriod). */
 const LOOK_MS = 1000;
-/**
- * How long the file before stays looked at once another has its name: the runtime makes the new file first and then
- * writes out what it holds for the old one.
- */
-const SETTLE_MS = 200;
+/** How long nothing may have come into the old file, once the new one has lines: what the runtime held for it is out then. */
+const SETTLE_MS = 500;
+const LAST_LOOK_MS = 100;
 const NEWLINE = 0x0a;
 
 /**
@@ -72,6 +70,8 @@ class Reading {
   /** The beginning of a line whose end has not been read. */
   private carry: Buffer = Buffer.alloc(0);
   private file: LogFile | undefined;
+  /** What has the name now, while the file before is still written to. */
+  private next: LogFile | undefined;
   private position = 0;
   private linesLeft: number;
 
@@ -99,6 +99,7 @@ class Reading {
     await this.sink(Buffer.alloc(0));
     if (options.tailLines !== undefined) this.position = await tailStart(this.file, options.tailLines);
     if (options.follow) this.follow();
+    let lastLook = false;
     for (;;) {
       // Asked before the end is read: what it wrote up to its end is there then.
       const running = options.follow && container.isRunning();
@@ -106,8 +107,11 @@ class Reading {
       if (this.isDone) return;
       const next = await this.successor(this.file);
       if (next === 'same, emptied') continue;
+      if (this.isDone) {
+        await next?.close();
+        return;
+      }
       if (next !== undefined) {
-        await this.readToEnd(this.file);
         this.flushCarry();
         await this.send();
         await this.file.close();
@@ -115,8 +119,13 @@ class Reading {
         this.position = 0;
         continue;
       }
-      if (!running) break;
-      await this.wake.next(LOOK_MS, this.signal);
+      if (running) await this.wake.next(LOOK_MS, this.signal);
+      else if (!options.follow || lastLook) break;
+      else {
+        // Its last lines may be in the runtime's hands still.
+        lastLook = true;
+        await deps.clock.sleep(LAST_LOOK_MS, this.signal);
+      }
     }
     this.flushCarry();
     await this.send();
@@ -124,6 +133,7 @@ class Reading {
 
   async close(): Promise<void> {
     for (const close of this.closers) close();
+    await this.next?.close();
     await this.file?.close();
   }
 
@@ -162,13 +172,26 @@ class Reading {
       this.position = 0;
       return 'same, emptied';
     }
-    await clock.sleep(SETTLE_MS, this.signal);
-    try {
-      return await files.open(this.container.path);
-    } catch (error) {
-      if (hasCode(error, 'NotFound')) return undefined;
-      throw error;
+    if (this.next?.inode !== inode) {
+      await this.next?.close();
+      this.next = undefined;
+      try {
+        this.next = await files.open(this.container.path);
+      } catch (error) {
+        if (hasCode(error, 'NotFound')) return undefined;
+        throw error;
+      }
     }
+    // The runtime makes the new file first and turns to it later: until then all goes into the old one.
+    if ((await this.next.size()) === 0) return undefined;
+    for (let before = -1; before !== this.position; ) {
+      before = this.position;
+      await clock.sleep(SETTLE_MS, this.signal);
+      await this.readToEnd(file);
+    }
+    const { next } = this;
+    this.next = undefined;
+    return next;
   }
 
   private async readToEnd(file: LogFile): Promise<void> {

@@ -175,6 +175,10 @@ describe("what the node's API tells", () => {
     const probes = await metrics('/metrics/probes');
     expect(value(probes, 'prober_probe_total', { pod: 'web', result: 'successful' })).toBeGreaterThan(0);
     expect(value(probes, 'process_start_time_seconds')).toBeGreaterThan(0);
+    await get('/healthz');
+    const slis = await metrics('/metrics/slis');
+    expect(value(slis, 'kubernetes_healthcheck', { name: 'syncloop', type: 'healthz' })).toBe(1);
+    expect(value(slis, 'kubernetes_healthchecks_total', { name: 'ping', status: 'success' })).toBeGreaterThan(0);
     const own = await metrics('/metrics');
     expect(value(own, 'kubelet_http_requests_total', { path: 'metrics/cadvisor' })).toBe(1);
     expect(value(own, 'kubelet_running_pods')).toBe(2);

@@ -105,6 +105,8 @@ function follow(options: Partial<LogOptions> = {}) {
     running = false;
     for (const listener of tell) listener();
     await settle();
+    await clock.advance(100);
+    await settle();
   };
   return { seen, done, stop, settle, write, exit };
 }
@@ -193,14 +195,38 @@ describe('a follower', () => {
     await write(`${PATH}.20260101-000000`, full(2, '2'));
     await write(PATH, full(4, '4'));
     await write(`${PATH}.20260101-000000`, full(3, '3'));
-    await clock.advance(1000);
-    await settle();
+    for (let i = 0; i < 3; i++) {
+      await clock.advance(500);
+      await settle();
+    }
     expect(seen.text).toBe('1\n2\n3\n4\n');
     await write(PATH, full(5, '5'));
-    await exit();
+    const ended = exit();
+    files.append(PATH, full(6, '6'));
+    await ended;
+    await clock.advance(1000);
     await done;
-    expect(seen.text).toBe('1\n2\n3\n4\n5\n');
+    expect(seen.text).toBe('1\n2\n3\n4\n5\n6\n');
     expect(files.openFiles).toBe(0);
+  });
+
+  it('stays with the old file for as long as the runtime does, and with it to the end', async () => {
+    files.append(PATH, full(1, '1'));
+    const { seen, write, exit, settle, done } = follow();
+    await settle();
+    files.rename(PATH, `${PATH}.old`);
+    await write(PATH, '');
+    for (let i = 2; i < 6; i++) {
+      await clock.advance(1000);
+      await write(`${PATH}.old`, full(i, String(i)));
+      await clock.advance(1000);
+      await settle();
+    }
+    expect(seen.text).toBe('1\n2\n3\n4\n5\n');
+    await exit();
+    await clock.advance(1000);
+    await done;
+    expect([seen.ended, files.openFiles]).toEqual(['well', 0]);
   });
 
   it('begins anew where a file was copied away and emptied', async () => {
