@@ -1,6 +1,7 @@
 import { canonicalQuantity } from '../model/canonical-quantity.ts';
 import type { ContainerStatus, Pod, PodCondition, PodStatus, RestartPolicy } from '../model/pod.ts';
 import { isQuantity } from '../model/quantity.ts';
+import { canRestartAll } from '../model/restart-rules.ts';
 import { isAbsent, sameInApi } from './api-equality.ts';
 
 /** Conditions that the node writes; others belong to somebody else and are left alone (pkg/kubelet/types/pod_status.go). */
@@ -110,6 +111,7 @@ export function statusPatch(uid: string, current: PodStatus, merged: PodStatus):
 
 /** By container: its own policy (ContainerRestartRules), else its pod's. A container with rules may always come back. */
 export function restartPolicies(pod: Pod): (container: string) => RestartPolicy {
+  if (canRestartAll(pod)) return () => 'Always';
   return (name) => {
     const { containers, initContainers = [] } = pod.spec;
     const container = [...initContainers, ...containers].find((candidate) => candidate.name === name);

@@ -174,7 +174,10 @@ const DEPENDENCIES = `
 /** Gates that decide something in deckhand; of the others it is only known what they are. */
 const FOLLOWED: ReadonlySet<string> = new Set([
   'CustomCPUCFSQuotaPeriod',
+  'ExtendWebSocketsToKubelet',
   'KubeletCrashLoopBackOffMax',
+  'NodeDeclaredFeatures',
+  'RestartAllContainersOnContainerExits',
   'RotateKubeletServerCertificate',
 ]);
 const GROUPS: Readonly<Record<string, Stage>> = { AllAlpha: 'ALPHA', AllBeta: 'BETA' };

@@ -1,4 +1,5 @@
 import type { EventRecorder } from '../cluster/port.ts';
+import { FeatureGates } from '../config/feature-gates.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
 import { messageOf } from '../kit/errors.ts';
@@ -46,12 +47,18 @@ const CGROUP_V1 =
   'cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. Please migrate to cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1';
 
 /**
- * What status.declaredFeatures says (component-helpers/nodedeclaredfeatures). Upstream knows five;
- * RestartAllContainersOnContainerExits, InPlacePodLevelResourcesVerticalScaling, InPlacePodVerticalScalingInitContainers
- * and UserNamespacesHostNetworkSupport are not there yet: the API server and the scheduler keep pods that need one away
- * from a node that does not declare it.
+ * What status.declaredFeatures says (component-helpers/nodedeclaredfeatures), sorted. Upstream knows five, of which
+ * InPlacePodLevelResourcesVerticalScaling, InPlacePodVerticalScalingInitContainers and UserNamespacesHostNetworkSupport
+ * are not there yet. The API server and the scheduler keep pods that need one away from a node that does not declare it;
+ * so does a feature gate that is off.
  */
-const DECLARED_FEATURES: readonly string[] = ['ExtendWebSocketsToKubelet'];
+const DECLARED_FEATURES: readonly string[] = ['ExtendWebSocketsToKubelet', 'RestartAllContainersOnContainerExits'];
+
+function declaredFeatures(set: Readonly<Record<string, boolean>>): string[] {
+  const gates = new FeatureGates(set);
+  if (!gates.enabled('NodeDeclaredFeatures')) return [];
+  return DECLARED_FEATURES.filter((feature) => gates.enabled(feature));
+}
 
 /** Waits until no other machine uses this node's name, and builds the node's agent. */
 export async function openNode(foundation: Foundation, deps: NodeDeps, signal: AbortSignal): Promise<NodeParts> {
@@ -85,7 +92,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
       kubeletPort: node.kubeletPort,
       maxImages: node.maxImages,
       kubeletVersion: `v${KUBERNETES_VERSION}.0+deckhand.${version}`,
-      declaredFeatures: DECLARED_FEATURES,
+      declaredFeatures: declaredFeatures(config.featureGates),
       labels: node.labels,
       taints: node.taints,
       providerID: node.providerID,

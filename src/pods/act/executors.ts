@@ -102,7 +102,7 @@ export class StepExecutor {
     beginKill: (step, state) => this.beginKill(step, state),
     shortenKill: (step, state) => state.killChanged(step.id, { deadline: step.deadline }),
     stopContainer: (step, state) => this.stopContainer(step, state),
-    removeContainer: (step, state) => this.removeContainer(step.id, state),
+    removeContainer: (step, state) => this.removeContainer(step, state),
     endPod: (step, state) => {
       state.end = step.end;
       this.deps.events.event(containerReference(state.pod), 'Normal', step.end.reason, step.end.message);
@@ -422,12 +422,13 @@ export class StepExecutor {
     return record?.state === 'RUNNING' || record?.state === 'UNKNOWN';
   }
 
-  private async removeContainer(id: string, state: PodState): Promise<void> {
+  private async removeContainer(step: Extract<Step, { do: 'removeContainer' }>, state: PodState): Promise<void> {
+    const { id } = step;
     const record = this.runtimeOf(state).containers.find((container) => container.id === id);
     await ignoreGone(this.deps.cri.removeContainer(id));
     this.deps.runtime.drop(id);
     state.containerGone(id);
-    if (record !== undefined) {
+    if (record !== undefined && step.keepLog !== true) {
       await this.deps.parts.removeContainerLog(state.identity, record.name, record.restartCount, id);
     }
   }

@@ -1,8 +1,10 @@
-import type { Container, ContainerRestartRule, Pod, PodPhase, RestartPolicy } from '../../model/pod.ts';
+import type { Container, Pod, PodPhase, RestartPolicy } from '../../model/pod.ts';
 import { isSidecar } from '../../model/pod-resources.ts';
+import { matchingRule } from '../../model/restart-rules.ts';
 import type { PodFacts } from '../facts.ts';
 import { containerHash } from '../identity.ts';
 import { type ContainerRecord, newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
+import { restartsAll } from './restart-all.ts';
 
 export function restartPolicyOf(pod: Pod): RestartPolicy {
   return pod.spec.restartPolicy ?? 'Always';
@@ -16,17 +18,15 @@ interface Ended {
 
 /** Whether a container with this definition is started again after such an exit. */
 export function restartsAfterExit(pod: Pod, container: Container, exitCode: number): boolean {
-  if (container.restartPolicy !== undefined && matchingRule(container, exitCode)?.action === 'Restart') return true;
+  // Both actions of a rule bring the container back, RestartAllContainers all the others with it.
+  if (container.restartPolicy !== undefined && matchingRule(container, exitCode) !== undefined) return true;
   const policy = container.restartPolicy ?? restartPolicyOf(pod);
   return policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
 }
 
-/** The first of the container's restartPolicyRules that says something of this exit code (KEP-5307). */
-function matchingRule(container: Container, exitCode: number): ContainerRestartRule | undefined {
-  return container.restartPolicyRules?.find(({ exitCodes }) => {
-    if (exitCodes === undefined) return false;
-    return (exitCodes.values ?? []).includes(exitCode) === (exitCodes.operator === 'In');
-  });
+/** Whether one that is killed for a probe's sake comes back: rules speak of exits only (kubelet computePodActions). */
+export function restartsAfterProbe(pod: Pod, container: Container): boolean {
+  return (container.restartPolicy ?? restartPolicyOf(pod)) !== 'Never';
 }
 
 /** Whether this container, which has ended, is started again. */
@@ -60,6 +60,7 @@ function failedInit({ pod, runtime }: Ended): ContainerRecord | undefined {
  */
 export function outcomeOf(ended: Ended): Extract<PodPhase, 'Succeeded' | 'Failed'> | undefined {
   const { pod, runtime } = ended;
+  if (restartsAll(ended)) return undefined;
   if (failedInit(ended) !== undefined) return 'Failed';
   let failed = false;
   for (const container of pod.spec.containers) {

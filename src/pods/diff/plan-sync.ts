@@ -6,8 +6,9 @@ import { CRASH_RESET_MS, noContainerFacts } from '../facts.ts';
 import { identityOf } from '../identity.ts';
 import { type ContainerRecord, isAlive, newestContainer, type SandboxRecord } from '../observe/pod-runtime.ts';
 import { planKill } from './kill.ts';
-import { isOutdated, restartPolicyOf, restarts, restartsAfterExit } from './outcome.ts';
+import { isOutdated, restartPolicyOf, restarts, restartsAfterProbe } from './outcome.ts';
 import type { PlanBuilder, PlanInput } from './plan.ts';
+import { planRestartAll, RESTARTING_ALL, restartsAll } from './restart-all.ts';
 
 /**
  * The life of a pod, in the order of its steps: 1 volumes, and beside them the cgroup, 2 sandbox, 3 ephemeral
@@ -26,6 +27,10 @@ export function planSync(builder: PlanBuilder): void {
     return;
   }
   killStrays(builder, sandbox);
+  if (restartsAll(input)) {
+    planRestartAll(builder);
+    return;
+  }
   killUnfit(builder, sandbox);
   removeDead(builder, sandbox);
   for (const { kind, container } of containersOf(input.pod)) {
@@ -172,7 +177,7 @@ function unfit(
     return { message: `Container ${name} definition changed, will be restarted`, grace: undefined };
   }
   if (record.state !== 'RUNNING') return undefined;
-  const consequence = restartsAfterExit(pod, container, 1) ? ', will be restarted' : '';
+  const consequence = restartsAfterProbe(pod, container) ? ', will be restarted' : '';
   if (probe(record.id, 'liveness') === 'failure') {
     return {
       message: `Container ${name} failed liveness probe${consequence}`,
@@ -343,6 +348,9 @@ function nextRestartCount({ facts }: PlanInput, { name }: Container, previous: C
   const said = [...initContainerStatuses, ...containerStatuses].find((status) => status.name === name);
   if (said === undefined) return next;
   const ran = said.state?.running ?? said.state?.terminated ?? said.lastState?.terminated;
+  // Counted when it was taken away.
+  const away = said.state?.waiting !== undefined && said.lastState?.terminated?.reason === RESTARTING_ALL;
+  if (away) return Math.max(next, said.restartCount);
   return Math.max(next, ran === undefined ? said.restartCount : said.restartCount + 1);
 }
 

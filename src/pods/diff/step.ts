@@ -42,7 +42,8 @@ export type Step =
       readonly timeoutSeconds: number;
       readonly deadline: number;
     }
-  | { readonly do: 'removeContainer'; readonly id: string }
+  /** `keepLog`: another container of the same name goes on counting from there (in-place restart). */
+  | { readonly do: 'removeContainer'; readonly id: string; readonly keepLog?: true }
   /** Record that the pod must end. */
   | { readonly do: 'endPod'; readonly end: PodEnd }
   | { readonly do: 'unmountVolumes' }

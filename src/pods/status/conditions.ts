@@ -1,5 +1,6 @@
 import type { ConditionStatus, ContainerStatus, Pod, PodCondition, PodPhase } from '../../model/pod.ts';
 import { isSidecar } from '../../model/pod-resources.ts';
+import { canRestartAll } from '../../model/restart-rules.ts';
 import { rfc3339 } from '../../model/time.ts';
 import type { Statuses } from './phase.ts';
 
@@ -18,6 +19,8 @@ export interface ConditionsInput {
   readonly previous: readonly PodCondition[];
   /** What DisruptionTarget says of a pod that this node has ended. */
   readonly disruption: string | undefined;
+  /** All containers are being taken away to begin anew. */
+  readonly restartingAll: boolean;
   readonly now: number;
 }
 
@@ -31,6 +34,7 @@ export function conditionsOf(input: ConditionsInput): PodCondition[] {
     podReady(input, ready),
     ready,
     { type: 'PodScheduled', status: 'True' },
+    ...restartingAll(input),
   ];
   return verdicts.map((verdict) => withTimes(verdict, input));
 }
@@ -54,6 +58,17 @@ function withTimes(verdict: Verdict, { previous, now, pod }: ConditionsInput): P
 function disrupted({ disruption }: ConditionsInput): Verdict[] {
   if (disruption === undefined) return [];
   return [{ type: 'DisruptionTarget', status: 'True', reason: 'TerminationByKubelet', message: disruption }];
+}
+
+/** Told of pods that can be restarted in place (status/generate.go GenerateAllContainersRestartingCondition). */
+function restartingAll({ pod, phase, restartingAll: restarting }: ConditionsInput): Verdict[] {
+  if (!canRestartAll(pod)) return [];
+  const type = 'AllContainersRestarting';
+  if (phase === 'Succeeded') return [{ type, status: 'False', reason: 'PodCompleted' }];
+  if (phase === 'Failed') return [{ type, status: 'False', reason: 'PodFailed' }];
+  if (!restarting) return [{ type, status: 'False' }];
+  const message = 'container exited with restart policy rule';
+  return [{ type, status: 'True', reason: 'RestartAllContainersStarted', message }];
 }
 
 function initialized({ pod, phase, statuses, previous }: ConditionsInput): Verdict {

@@ -2,6 +2,7 @@ import type { Container, ContainerState, ContainerStateTerminated, ContainerStat
 import { rfc3339 } from '../../model/time.ts';
 import type { ContainerKind } from '../container-kinds.ts';
 import type { Waiting } from '../diff/plan.ts';
+import { RESTARTING_ALL } from '../diff/restart-all.ts';
 import type { ContainerRecord } from '../observe/pod-runtime.ts';
 
 export interface ContainerStatusInput {
@@ -26,6 +27,8 @@ export interface ContainerStatusInput {
   readonly recursiveReadOnly: boolean;
   /** Some app container was started: init containers that are not there any more have done their work. */
   readonly initialized: boolean;
+  /** Not there because the whole pod is restarted in place. */
+  readonly reset: boolean;
 }
 
 /** Waiting reasons that say no more than "not yet"; a container that has exited keeps showing its exit instead. */
@@ -48,6 +51,12 @@ const DONE: ContainerStateTerminated = {
   reason: 'Completed',
   message:
     'Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally',
+};
+
+/** Of a container that was taken away so that the whole pod begins anew. */
+const TAKEN_AWAY = {
+  reason: RESTARTING_ALL,
+  message: 'The container is removed because RestartAllContainers in place',
 };
 
 /** One entry of status.containerStatuses (kubelet convertToAPIContainerStatuses). */
@@ -178,6 +187,11 @@ function withoutRecord(input: ContainerStatusInput): ContainerStatus {
     ...(kind === 'ephemeral' ? {} : { started: false }),
     ...volumeMountsOf(input),
   };
+  if (input.reset && previous !== undefined) {
+    if (previous.state?.waiting !== undefined) return status;
+    const lastState = { terminated: { exitCode: 137, ...TAKEN_AWAY } };
+    return { ...status, state: { waiting: TAKEN_AWAY }, lastState, restartCount: previous.restartCount + 1 };
+  }
   // An end stays until there is more to say than that the container is not there yet.
   const settled = terminal || NOT_YET.has(waiting.reason) || (kind === 'init' && initialized);
   if (previous?.state?.terminated !== undefined && settled) {

@@ -1,6 +1,7 @@
-import type { ContainerStatus, Pod, PodPhase } from '../../model/pod.ts';
+import type { Container, ContainerStatus, Pod, PodPhase } from '../../model/pod.ts';
 import { isSidecar } from '../../model/pod-resources.ts';
 import { restartsAfterExit } from '../diff/outcome.ts';
+import { RESTARTING_ALL } from '../diff/restart-all.ts';
 
 export interface Statuses {
   readonly init: readonly ContainerStatus[];
@@ -27,7 +28,7 @@ export function phaseOf(pod: Pod, statuses: Statuses, terminal: boolean): PodPha
     else if (ended === undefined) waiting++;
     else {
       stopped++;
-      if (!restartsAfterExit(pod, container, ended.exitCode)) forGood++;
+      if (!comesBack(pod, container, ended)) forGood++;
     }
     if (status?.state?.terminated?.exitCode === 0) succeeded++;
     if (status?.state?.running !== undefined || ended !== undefined) everStarted = true;
@@ -38,8 +39,14 @@ export function phaseOf(pod: Pod, statuses: Statuses, terminal: boolean): PodPha
   return stopped === succeeded ? 'Succeeded' : 'Failed';
 }
 
+type End = { readonly exitCode: number; readonly reason?: string };
+
+function comesBack(pod: Pod, container: Container, { exitCode, reason }: End): boolean {
+  return reason === RESTARTING_ALL || restartsAfterExit(pod, container, exitCode);
+}
+
 /** How a container that does not run has ended; undefined when it never has. */
-function endOf(status: ContainerStatus | undefined): { readonly exitCode: number } | undefined {
+function endOf(status: ContainerStatus | undefined): End | undefined {
   if (status?.state?.running !== undefined) return undefined;
   return status?.state?.terminated ?? status?.lastState?.terminated;
 }
@@ -61,7 +68,7 @@ function countInit(pod: Pod, statuses: readonly ContainerStatus[]): InitCount {
       if (status?.state?.running !== undefined) count.runningSidecars++;
       if (status?.started !== true && ended === undefined) count.pendingSidecar = true;
     } else if (ended === undefined) count.pending = true;
-    else if (ended.exitCode !== 0 && !restartsAfterExit(pod, container, ended.exitCode)) count.failed = true;
+    else if (ended.exitCode !== 0 && !comesBack(pod, container, ended)) count.failed = true;
   }
   return count;
 }

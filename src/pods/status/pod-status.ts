@@ -1,9 +1,12 @@
 import type { CgroupLimits } from '../../host/cgroup/port.ts';
+import { isConditionTrue } from '../../model/conditions.ts';
 import type { ContainerStatus, Pod, PodCondition, PodPhase, PodStatus, QOSClass } from '../../model/pod.ts';
+import { canRestartAll } from '../../model/restart-rules.ts';
 import { rfc3339 } from '../../model/time.ts';
 import { type ContainerKind, containersOf, type KindedContainer } from '../container-kinds.ts';
 import type { Plan, PlanInput } from '../diff/plan.ts';
 import { currentSandbox, isStarted } from '../diff/plan-sync.ts';
+import { RESTARTING_ALL, restartsAll } from '../diff/restart-all.ts';
 import { isAlive, readySandbox } from '../observe/pod-runtime.ts';
 import { conditionsOf } from './conditions.ts';
 import { containerStatus, LOST } from './container-status.ts';
@@ -55,6 +58,7 @@ export function podStatus(of: PodStatusInput): PodStatus {
     sandboxReady: readySandbox(runtime) !== undefined && currentSandbox(input) !== undefined,
     previous: last.conditions ?? pod.status?.conditions ?? [],
     disruption: finished ? facts.end?.disruption : undefined,
+    restartingAll: plan.mode === 'sync' && restartsAll(input),
     now,
   });
   const ips = podIPs(input, hostIPs, last);
@@ -193,7 +197,15 @@ function statusOf(
     previous,
     terminal,
     initialized,
+    reset: plan.mode === 'sync' && kind !== 'ephemeral' && isReset(input, last, previous),
   });
+}
+
+/** A container that the runtime does not have because the pod is restarted in place, and has not started again. */
+function isReset(input: PlanInput, last: PodStatus, previous: ContainerStatus | undefined): boolean {
+  if (!canRestartAll(input.pod) || previous === undefined) return false;
+  if (previous.state?.waiting !== undefined) return previous.lastState?.terminated?.reason === RESTARTING_ALL;
+  return restartsAll(input) || isConditionTrue(last.conditions, 'AllContainersRestarting');
 }
 
 function defaultWaiting(pod: Pod): { reason: string } {

@@ -2,7 +2,7 @@ import { dns1123LabelError, portNameErrors, portNumberError } from '../../model/
 import type { Container, ContainerPort, PodSpec, VolumeMount } from '../../model/pod.ts';
 import type { FieldError } from '../port.ts';
 import { validateEnv, validateEnvFrom } from './env.ts';
-import { child, duplicate, forbidden, invalid, notFound, notSupported, required } from './field-errors.ts';
+import { child, duplicate, forbidden, invalid, notFound, notSupported, required, tooMany } from './field-errors.ts';
 import { ipErrors } from './ip-errors.ts';
 import { localDescendingPathErrors } from './paths.ts';
 import { type ProbeKind, validateLifecycle, validateProbe } from './probe.ts';
@@ -77,7 +77,7 @@ function validateContainer(kind: ContainerKind, container: Container, spec: PodS
   if (!container.terminationMessagePolicy) errors.push(required(child(path, 'terminationMessagePolicy')));
   if (!container.imagePullPolicy) errors.push(required(child(path, 'imagePullPolicy')));
   if (kind === 'ephemeral') {
-    const excluded = ['ports', 'lifecycle', 'resizePolicy', ...PROBES] as const;
+    const excluded = ['ports', 'lifecycle', 'resizePolicy', 'restartPolicyRules', ...PROBES] as const;
     for (const name of excluded) {
       if (container[name] !== undefined) {
         errors.push(forbidden(child(path, name), 'cannot be set for an Ephemeral Container'));
@@ -85,6 +85,13 @@ function validateContainer(kind: ContainerKind, container: Container, spec: PodS
     }
     if (Object.keys(container.resources ?? {}).length > 0) {
       errors.push(forbidden(child(path, 'resources'), 'cannot be set for an Ephemeral Container'));
+    }
+    // Mounts of parts of volumes are undone with the pod only, while these come and go.
+    for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
+      for (const name of ['subPath', 'subPathExpr'] as const) {
+        if (!mount[name]) continue;
+        errors.push(forbidden(`${path}.volumeMounts[${index}].${name}`, 'cannot be set for an Ephemeral Container'));
+      }
     }
     return errors;
   }
@@ -115,15 +122,15 @@ function restartErrors(kind: ContainerKind, container: Container, path: string):
   const rulesPath = child(path, 'restartPolicyRules');
   if (!container.restartPolicy) {
     errors.push(required(at, 'must specify restartPolicy when restart rules are used'));
-  } else if (container.restartPolicy === 'Always' && kind === 'init') {
-    errors.push(forbidden(rulesPath, 'restartPolicyRules are not allowed for restartPolicy Always'));
   }
+  if (rules.length > 20) errors.push(tooMany(rulesPath, rules.length, 20));
   for (const [index, rule] of rules.entries()) {
     const { exitCodes } = rule as { exitCodes?: { operator?: string; values?: number[] } };
     const rulePath = `${rulesPath}[${index}]`;
     if (exitCodes === undefined) errors.push(required(child(rulePath, 'exitCodes'), 'must be specified'));
-    else if ((exitCodes.values ?? []).length === 0)
-      errors.push(invalid(`${rulePath}.exitCodes.values`, exitCodes.values ?? [], 'must have at least 1 value'));
+    else if ((exitCodes.values ?? []).length > 255) {
+      errors.push(tooMany(`${rulePath}.exitCodes.values`, exitCodes.values?.length ?? 0, 255));
+    }
   }
   return errors;
 }
