@@ -306,8 +306,7 @@ export class StepExecutor {
         { pod, container, sandbox: this.sandboxConfig(state, sandbox?.attempt ?? 0) },
         state.starting.signal,
       );
-      const target = container.targetContainerName;
-      const targetId = target === undefined ? undefined : newestContainer(runtime, target)?.id;
+      const targetId = targetIdOf(container, runtime);
       return containerConfig(pod, container, {
         restartCount: step.restartCount,
         imageRef: step.imageRef,
@@ -447,6 +446,14 @@ export class StepExecutor {
     if (entry === undefined) throw new CodedError('Internal', `the pod has no container ${name}`);
     return entry;
   }
+}
+
+/** The container whose processes an ephemeral one wants to see; it has to be there first (kuberuntime getTargetID). */
+function targetIdOf({ targetContainerName: target }: Container, runtime: PodRuntime): string | undefined {
+  if (target === undefined || target === '') return undefined;
+  const id = newestContainer(runtime, target)?.id;
+  if (id === undefined) throw new CodedError('NotFound', `unable to find target container ${target}`, { target });
+  return id;
 }
 
 function hasToken(pod: Pod): boolean {

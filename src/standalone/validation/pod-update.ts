@@ -5,6 +5,7 @@ import { forbidden, invalid } from './field-errors.ts';
 import { validatePodSpec } from './pod.ts';
 import { validateTolerations } from './scheduling.ts';
 
+const MIRROR = 'kubernetes.io/config.mirror';
 const MAY_CHANGE =
   'pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,' +
   '`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),' +
@@ -15,10 +16,7 @@ const MAY_CHANGE =
  * node may get one (binding), ephemeral containers may be added, with `resize` cpu and memory may change.
  */
 export function validatePodUpdate(pod: Pod, previous: Pod, subresource: string | undefined): FieldError[] {
-  // The HTTP layer has restored everything else for that subresource; nothing but it can bring a change of these.
-  if (!isDeepStrictEqual(pod.spec.ephemeralContainers ?? [], previous.spec.ephemeralContainers ?? [])) {
-    return ephemeralErrors(pod.spec, previous.spec);
-  }
+  if (subresource === 'ephemeralcontainers') return ephemeralErrors(pod, previous);
   const errors = [...imageErrors(pod.spec, previous.spec), ...deadlineErrors(pod.spec, previous.spec)];
   const before = comparable(previous.spec, subresource);
   const after = comparable(pod.spec, subresource);
@@ -109,7 +107,11 @@ function tolerationErrors(next: readonly Toleration[] = [], old: readonly Tolera
   return validateTolerations(next, 'spec.tolerations');
 }
 
-function ephemeralErrors(spec: PodSpec, previous: PodSpec): FieldError[] {
+/** ValidatePodEphemeralContainersUpdate: they may be added, and stay as they are from then on. */
+function ephemeralErrors({ spec }: Pod, { spec: previous, metadata }: Pod): FieldError[] {
+  if (metadata.annotations?.[MIRROR] !== undefined) {
+    return [forbidden('', 'static pods do not support ephemeral containers')];
+  }
   const next = spec.ephemeralContainers ?? [];
   for (const container of previous.ephemeralContainers ?? []) {
     const kept = next.find(({ name }) => name === container.name);

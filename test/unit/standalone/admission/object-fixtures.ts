@@ -28,11 +28,11 @@ export function serviceWith(spec: object = {}, metadata: object = {}): Service {
 }
 
 /** "field: message" of every mistake, as kubectl would show them. */
-export function mistakesOf(type: ResourceType, object: object, previous?: KubeObject): string[] {
+export function mistakesOf(type: ResourceType, object: object, previous?: KubeObject, subresource?: string): string[] {
   const errors =
     previous === undefined
       ? rules.review(type, object)
-      : rules.validate(type, rules.defaults(type, object as KubeObject), rules.defaults(type, previous));
+      : rules.validate(type, rules.defaults(type, object as KubeObject), rules.defaults(type, previous), subresource);
   return errors.map(({ field, message }) => `${field}: ${message}`);
 }
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Pod } from '../../../../src/model/pod.ts';
 import { resources } from '../../../../src/model/resource.ts';
 import { needsNewPod } from '../../../../src/standalone/validation/pod-update.ts';
 import { mistakesOf, podMistakes, podWith, rules } from './object-fixtures.ts';
@@ -518,24 +519,70 @@ describe('an update', () => {
     ]);
   });
 
-  it('may bind, open gates and add ephemeral containers', () => {
+  it('may bind and open gates', () => {
     const gated = podWith({ schedulingGates: [{ name: 'a' }, { name: 'b' }] });
     expect(
       mistakesOf(resources.pods, podWith({ schedulingGates: [{ name: 'b' }], nodeSelector: { a: 'b' } }), gated),
     ).toEqual([]);
     expect(mistakesOf(resources.pods, podWith({ schedulingGates: [{ name: 'c' }] }), gated)).toHaveLength(1);
     expect(mistakesOf(resources.pods, podWith({ nodeName: 'n1' }), podWith())).toEqual([]);
+  });
+
+  it('may add ephemeral containers by their subresource alone, and never change them', () => {
+    const add = (next: Pod, before: Pod = podWith()) => mistakesOf(resources.pods, next, before, 'ephemeralcontainers');
     const debug = podWith({ ephemeralContainers: [{ name: 'd', image: 'busybox', targetContainerName: 'app' }] });
-    expect(mistakesOf(resources.pods, debug, podWith())).toEqual([]);
-    expect(mistakesOf(resources.pods, podWith(), debug)).toEqual([
+    expect(add(debug)).toEqual([]);
+    expect(mistakesOf(resources.pods, debug, podWith())).toEqual([
+      expect.stringMatching(/^spec: Forbidden: pod updates may not change .*changed: spec.ephemeralContainers/),
+    ]);
+    expect(add(podWith(), debug)).toEqual([
       'spec.ephemeralContainers: Forbidden: existing ephemeral containers ["d"] may not be removed',
     ]);
+    const changed = podWith({ ephemeralContainers: [{ name: 'd', image: 'nginx', targetContainerName: 'app' }] });
+    expect(add(changed, debug)).toEqual([
+      'spec.ephemeralContainers: Forbidden: existing ephemeral containers ["d"] may not be changed',
+    ]);
+    const at = 'spec.ephemeralContainers[0]';
+    const volumes = [{ name: 'v', emptyDir: {} }];
     const wrong = podWith({
+      volumes,
       ephemeralContainers: [
-        { name: 'app', image: 'busybox', targetContainerName: 'nope', ports: [{ containerPort: 1 }] },
+        {
+          name: 'app',
+          image: 'busybox',
+          targetContainerName: 'nope',
+          ports: [{ containerPort: 1 }],
+          restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [1] } }],
+          resources: { limits: { cpu: '1' } },
+          volumeMounts: [{ name: 'v', mountPath: '/v', subPath: 'a' }],
+        },
       ],
     });
-    expect(mistakesOf(resources.pods, wrong, podWith())).toHaveLength(3);
+    expect(add(wrong, podWith({ volumes })).sort()).toEqual([
+      `${at}.name: Duplicate value: "app"`,
+      `${at}.ports: Forbidden: cannot be set for an Ephemeral Container`,
+      `${at}.resources: Forbidden: cannot be set for an Ephemeral Container`,
+      `${at}.restartPolicyRules: Forbidden: cannot be set for an Ephemeral Container`,
+      `${at}.targetContainerName: Not found: "nope"`,
+      `${at}.volumeMounts[0].subPath: Forbidden: cannot be set for an Ephemeral Container`,
+    ]);
+    const mirror = podWith({}, {}, { annotations: { 'kubernetes.io/config.mirror': 'x' } });
+    expect(add(debug, mirror)).toEqual([': Forbidden: static pods do not support ephemeral containers']);
+  });
+
+  it('rules of restarts are for every kind but ephemeral ones, also for sidecars', () => {
+    const rule = (more: object = {}) => ({ action: 'Restart', exitCodes: { operator: 'In', values: [1] }, ...more });
+    const sidecar = (rules: object[]) =>
+      podMistakes({
+        initContainers: [{ name: 's', image: 'i', restartPolicy: 'Always', restartPolicyRules: rules }],
+      });
+    expect(sidecar([rule({ action: 'RestartAllContainers' })])).toEqual([]);
+    expect(sidecar([rule({ exitCodes: undefined })]).join()).toContain('exitCodes: Required value: must be specified');
+    expect(sidecar([rule({ exitCodes: { operator: 'NotIn', values: [] } })])).toEqual([]);
+    expect(sidecar(new Array(21).fill(rule())).join()).toContain('Too many: 21: must have at most 20 items');
+    const codes = new Array(256).fill(0).map((_, code) => code);
+    expect(sidecar([rule({ exitCodes: { operator: 'In', values: codes } })]).join()).toContain('Too many: 256');
+    expect(sidecar([rule({ action: 'Stop' })]).join()).toContain('Unsupported value: "Stop"');
   });
 
   it('is nothing when nothing changes', () => {
