@@ -1,4 +1,4 @@
-import { containersOf } from '../container-kinds.ts';
+import { containersOf, type KindedContainer } from '../container-kinds.ts';
 import { isAlive } from '../observe/pod-runtime.ts';
 import { planKill } from './kill.ts';
 import type { Plan, PlanBuilder, PlanInput } from './plan.ts';
@@ -46,17 +46,20 @@ export function planTermination(builder: PlanBuilder): Plan['mode'] {
 
 function killInOrder(builder: PlanBuilder): void {
   const { pod, runtime } = builder.input;
-  const sidecars = containersOf(pod)
-    .filter((entry) => entry.kind === 'sidecar')
-    .map((entry) => entry.container.name);
+  const namesOf = (kind: KindedContainer['kind']): string[] =>
+    containersOf(pod)
+      .filter((entry) => entry.kind === kind)
+      .map((entry) => entry.container.name);
+  const sidecars = namesOf('sidecar');
+  const apps = namesOf('app');
   const graceSeconds = terminationGrace(builder.input);
   const alive = runtime.containers.filter(isAlive);
   for (const record of alive) {
     const position = sidecars.indexOf(record.name);
-    // Sidecars go last, the last one first; they wait for their turn inside the one shared grace period (KEP-753).
+    // Sidecars go after the app containers, the last one first; they wait for their turn inside the one shared grace
+    // period (KEP-753). For init and ephemeral containers they do not wait (kuberuntime_termination_order.go).
     const mayStop =
-      position === -1 ||
-      !alive.some((other) => !sidecars.includes(other.name) || sidecars.indexOf(other.name) > position);
+      position === -1 || !alive.some(({ name }) => apps.includes(name) || sidecars.indexOf(name) > position);
     planKill(builder, {
       record,
       graceSeconds,

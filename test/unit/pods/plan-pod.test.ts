@@ -529,6 +529,19 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     ['stopContainer a 30s'],
   ],
   [
+    'a sidecar waits for app containers only: not for ephemeral ones, nor for init containers',
+    {
+      pod: pod({ initContainers: [side, init2], containers: [a], ephemeralContainers: [b] }),
+      intent: 'delete',
+      runtime: runtime([sandbox()], [record(b), record(init2), record(side), exited(a, 0)]),
+      facts: facts({
+        kills: new Map(['b-0', 'i2-0', 'side-0'].map((id) => [id, kill(1000, 30_000)])),
+        ending: true,
+      }),
+    },
+    ['stopContainer b 29s', 'stopContainer i2 29s', 'stopContainer side 29s'],
+  ],
+  [
     'only the newest dead one is kept',
     {
       runtime: runtime(
