@@ -130,6 +130,7 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       podCIDR: kubelet.podCIDR,
       seccompDefault: kubelet.seccompDefault,
       allowedUnsafeSysctls: kubelet.allowedUnsafeSysctls,
+      idsPerUserNamespace: kubelet.userNamespaces.idsPerPod,
     },
     images: {
       maxParallelPulls: kubelet.serializeImagePulls ? 1 : kubelet.maxParallelImagePulls,

@@ -107,6 +107,8 @@ export interface Config {
     readonly podCIDR: readonly string[];
     readonly seccompDefault: boolean;
     readonly allowedUnsafeSysctls: readonly string[];
+    /** Users of a pod with hostUsers: false; a multiple of 65,536. */
+    readonly idsPerUserNamespace: number;
   };
   readonly images: {
     /** Undefined: as many at once as there are. 1: one after the other. */

@@ -283,7 +283,7 @@ export const kubeletFields = {
   topologyManagerPolicyOptions: later(mapOf(text())),
   topologyManagerScope: later(or(oneOf('container', 'pod'), 'container')),
   tracing: section({ endpoint: later(text('host:port')), samplingRatePerMillion: later(exactInteger(0, 1_000_000)) }),
-  userNamespaces: section({ idsPerPod: later(or(exactInteger(65_536, 2 ** 32 - 1), 65_536)) }),
+  userNamespaces: section({ idsPerPod: or(exactInteger(65_536, 2 ** 32 - 1), 65_536) }),
   volumePluginDir: later(or(text(), '/usr/libexec/kubernetes/kubelet-plugins/volume/exec/')),
   volumeStatsAggPeriod: later(or(zeroIsAbsent(exactDuration(Number.MIN_SAFE_INTEGER)), '1m')),
 } as const;

@@ -2,6 +2,7 @@ import type { ApiClient, EventRecorder, PodStatusWriter } from '../cluster/port.
 import { TokenRequestSource } from '../cluster/token-request-source.ts';
 import { WatchedObjectSource } from '../cluster/watched-object-source.ts';
 import { RealBlockDevices } from '../host/block/real.ts';
+import { RealPrograms } from '../host/command/real.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import { RealFiles } from '../host/files/real.ts';
 import { RemoteGuard } from '../host/files/remote-guard.ts';
@@ -29,6 +30,7 @@ import { podCgroupLimits } from '../pods/resources/pod-limits.ts';
 import { ClaimResolver } from '../pods/volumes/claims.ts';
 import { CsiPlugin } from '../pods/volumes/csi/csi-plugin.ts';
 import { imageVolumeRefusal } from '../pods/volumes/plugins/image.ts';
+import { UserNamespaces } from '../pods/user-namespaces/user-namespaces.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
 import { podAdmission } from './admission.ts';
@@ -41,6 +43,7 @@ import type { Machine } from './machine.ts';
 import type { Plugins } from './plugins.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
+import { readHostIds } from './user-namespaces.ts';
 
 /** How often the runtime is listed while its events flow, and while they do not, in milliseconds. */
 const RELIST = { relistMs: 1000, relistWithEventsMs: 5000 };
@@ -149,6 +152,17 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   };
   const devices = await openDevices(foundation, deviceDeps);
   await tellPodResources(foundation, { ...deviceDeps, devices });
+  const health = new RuntimeHealth({ cri, clock, log: logOf('runtime') });
+  const idsPerPod = config.pods.idsPerUserNamespace;
+  const userNamespaces = new UserNamespaces(
+    { rootDirectory: config.rootDir, idsPerPod },
+    {
+      files,
+      hostIds: () =>
+        readHostIds({ idsPerPod, maxPods: config.pods.maxPods }, { files, programs: new RealPrograms({ clock }) }),
+      handlers: () => health.handlers,
+    },
+  );
   const parts = new HostParts(
     { clusterDomain: config.dns.clusterDomain, nodeName: config.nodeName },
     {
@@ -156,6 +170,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       volumes,
       podFiles: new PodFiles({ rootDirectory: config.rootDir }, { files }),
       logs,
+      userNamespaces,
       files,
       objects,
       tokens,
@@ -189,7 +204,6 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     log: logOf('runtime'),
     finalMessage: (status) => parts.finalMessage(status),
   });
-  const health = new RuntimeHealth({ cri, clock, log: logOf('runtime') });
   const podMetrics = new PodMetrics(metrics, runtime);
   const executor = new StepExecutor(
     {

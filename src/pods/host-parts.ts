@@ -1,5 +1,5 @@
 import type { ObjectSource, TokenSource, View } from '../cluster/port.ts';
-import type { ContainerStatus, Device, LinuxResources, Mount } from '../host/cri/port.ts';
+import type { ContainerStatus, Device, IdMapping, LinuxResources, Mount } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
 import type { Clock } from '../kit/clock.ts';
 import { CodedError, hasCode } from '../kit/errors.ts';
@@ -19,6 +19,7 @@ import { lastLogLines } from './observe/last-log-lines.ts';
 import { linuxResourcesOf } from './resources/container-resources.ts';
 import type { NodeResourceFacts } from './resources/node-facts.ts';
 import { sandboxResources } from './resources/sandbox-resources.ts';
+import type { UserNamespaces } from './user-namespaces/user-namespaces.ts';
 import type { PodFiles } from './volumes/pod-files.ts';
 import type { VolumeManager } from './volumes/port.ts';
 
@@ -36,6 +37,7 @@ export interface HostPartsDeps {
   readonly volumes: VolumeManager;
   readonly podFiles: PodFiles;
   readonly logs: ContainerLogs;
+  readonly userNamespaces: Pick<UserNamespaces, 'mappingFor'>;
   readonly files: Files;
   readonly objects: ObjectSource;
   readonly tokens: Pick<TokenSource, 'forget'>;
@@ -163,6 +165,10 @@ export class HostParts implements PodParts {
     const hostFile = pod.spec.hostNetwork === true ? (await files.read('/etc/hosts')).toString() : '';
     const text = hostsFileOf(pod, { podIPs, clusterDomain: this.options.clusterDomain, hostFile });
     return podFiles.writeEtcHosts(pod, text);
+  }
+
+  userMapping(pod: Pod, runtimeHandler: string): Promise<IdMapping | undefined> {
+    return this.deps.userNamespaces.mappingFor(pod, runtimeHandler);
   }
 
   containerResources(pod: Pod, container: Container): LinuxResources {

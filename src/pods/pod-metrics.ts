@@ -8,6 +8,8 @@ const START_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 
 export class PodMetrics {
   readonly startedPods;
   readonly startedPodErrors;
+  readonly startedUserNamespacedPods;
+  readonly startedUserNamespacedPodErrors;
   readonly startedContainers;
   readonly startedContainerErrors;
   readonly restartedContainers;
@@ -20,6 +22,14 @@ export class PodMetrics {
     this.startedPodErrors = metrics.counter(
       'kubelet_started_pods_errors_total',
       'Sandboxes that could not be started.',
+    );
+    this.startedUserNamespacedPods = metrics.counter(
+      'kubelet_started_user_namespaced_pods_total',
+      'Sandboxes with a user namespace of their own that were started.',
+    );
+    this.startedUserNamespacedPodErrors = metrics.counter(
+      'kubelet_started_user_namespaced_pods_errors_total',
+      'Sandboxes with a user namespace of their own that could not be started.',
     );
     const type = ['container_type'];
     this.startedContainers = metrics.counter('kubelet_started_containers_total', 'Containers that were started.', type);

@@ -120,6 +120,8 @@ class PartsInMemory implements PodParts {
     return `/kubepods/pod${pod.metadata.uid}`;
   }
 
+  async userMapping(): Promise<undefined> {}
+
   async ensureCgroup(pod: Pod): Promise<void> {
     this.cgroups.add(pod.metadata.uid ?? '');
   }

@@ -3,6 +3,7 @@ import type {
   AuthConfig,
   ContainerConfig,
   ContainerSecurity,
+  IdMapping,
   LinuxResources,
   ListFilter,
   Mount,
@@ -76,6 +77,7 @@ export function containerConfigToWire(config: ContainerConfig): wire.ContainerCo
       recursiveReadOnly: mount.recursiveReadOnly,
       image: mount.image,
       imageSubPath: mount.imageSubPath,
+      ...(mount.idMapping === undefined ? {} : { uidMappings: [mount.idMapping], gidMappings: [mount.idMapping] }),
     })),
     devices: config.devices,
     CDIDevices: (config.cdiDevices ?? []).map((name) => ({ name })),
@@ -132,7 +134,12 @@ function namespacesToWire(options: NamespaceOptions): wire.NamespaceOption {
     pid: NAMESPACE_MODE[options.pid],
     ipc: NAMESPACE_MODE[options.ipc],
     targetId: options.targetId,
+    ...(options.userMapping === undefined ? {} : { usernsOptions: userNamespaceToWire(options.userMapping) }),
   };
+}
+
+function userNamespaceToWire(mapping: IdMapping): wire.UserNamespace {
+  return { mode: NAMESPACE_MODE.POD, uids: [mapping], gids: [mapping] };
 }
 
 function profileToWire(profile: SecurityProfileConfig | undefined): wire.SecurityProfile | undefined {

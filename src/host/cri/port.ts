@@ -122,6 +122,14 @@ export interface NamespaceOptions {
   readonly pid: NamespaceMode;
   readonly ipc: NamespaceMode;
   readonly targetId?: string;
+  /** Of the pod's own user namespace, for uids and gids alike; absent: the host's users. */
+  readonly userMapping?: IdMapping;
+}
+
+export interface IdMapping {
+  readonly hostId: number;
+  readonly containerId: number;
+  readonly length: number;
 }
 
 export interface SecurityProfileConfig {
@@ -218,6 +226,8 @@ export interface Mount {
   /** An image to mount instead of a host path (KEP-4639), of which containerd knows since 2.1. */
   readonly image?: { readonly image: string; readonly userSpecifiedImage: string };
   readonly imageSubPath?: string;
+  /** The owners of what is mounted, as the container sees them. */
+  readonly idMapping?: IdMapping;
 }
 
 export interface Device {

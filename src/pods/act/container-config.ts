@@ -25,7 +25,7 @@ export function containerConfig(pod: Pod, container: Container, input: Container
     args: (container.args ?? []).map((word) => expand(word, lookup)),
     workingDir: container.workingDir ?? '',
     envs: input.environment,
-    mounts: input.mounts,
+    mounts: mountsOf(input),
     devices: input.devices,
     labels: { ...podLabels(identityOf(pod)), [label.containerName]: container.name },
     annotations: annotationsOf(pod, container, input.restartCount),
@@ -36,6 +36,12 @@ export function containerConfig(pod: Pod, container: Container, input: Container
     resources: input.resources,
     security: input.security,
   };
+}
+
+/** In a user namespace the owners of everything mounted are shown by its mapping (kuberuntime, same rule). */
+function mountsOf({ mounts, security }: ContainerConfigInput): readonly Mount[] {
+  const { userMapping } = security.namespaceOptions;
+  return userMapping === undefined ? mounts : mounts.map((mount) => ({ ...mount, idMapping: userMapping }));
 }
 
 /** What a restarted agent has to know of a container whose pod may be gone by then. */

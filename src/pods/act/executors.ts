@@ -1,5 +1,5 @@
 import type { EventRecorder, PodStatusWriter } from '../../cluster/port.ts';
-import type { CriRuntime, DNSConfig, PodSandboxConfig } from '../../host/cri/port.ts';
+import type { CriRuntime, DNSConfig, IdMapping, PodSandboxConfig } from '../../host/cri/port.ts';
 import type { DeviceGrant } from '../../host/devices/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
@@ -164,14 +164,19 @@ export class StepExecutor {
     }
     // Cut off at once, a runtime goes on in the background for a while, and leaves shims and cgroups that nobody knows.
     const patience = lateAbort(state.starting.signal, SANDBOX_PATIENCE_MS, this.deps.clock);
+    const { metrics } = this.deps;
+    const namespaced = pod.spec.hostUsers === false;
     await withReason('FailedCreatePodSandBox', async () => {
       try {
         const handler = await this.deps.runtimeHandler(pod, state.starting.signal);
-        const id = await cri.runPodSandbox(this.sandboxConfig(state, attempt), handler, patience.signal);
-        this.deps.metrics.startedPods.inc();
+        const userMapping = await this.deps.parts.userMapping(pod, handler);
+        const id = await cri.runPodSandbox(this.sandboxConfig(state, attempt, userMapping), handler, patience.signal);
+        metrics.startedPods.inc();
+        if (namespaced) metrics.startedUserNamespacedPods.inc();
         await runtime.refreshSandbox(identity, id);
       } catch (error) {
-        this.deps.metrics.startedPodErrors.inc();
+        metrics.startedPodErrors.inc();
+        if (namespaced) metrics.startedUserNamespacedPodErrors.inc();
         // Cut off or failed half-way, the runtime may have made a sandbox all the same.
         await runtime.refreshPod(identity).catch(() => {});
         throw error;
@@ -181,9 +186,10 @@ export class StepExecutor {
     });
   }
 
-  private sandboxConfig(state: PodState, attempt: number): PodSandboxConfig {
+  private sandboxConfig(state: PodState, attempt: number, userMapping?: IdMapping): PodSandboxConfig {
     return sandboxConfig(state.pod, {
       attempt,
+      userMapping,
       cgroupParent: this.deps.parts.cgroupParent(state.pod),
       podLogsDir: this.options.podLogsDir,
       clusterDomain: this.options.clusterDomain,
@@ -295,6 +301,7 @@ export class StepExecutor {
     const runtime = this.runtimeOf(state);
     const sandbox = runtime.sandboxes.find(({ id }) => id === step.sandboxId);
     const podIPs = sandbox?.ips ?? [];
+    const userMapping = await this.userMapping(state);
     const config = await withReason('CreateContainerConfigError', async () => {
       const image = state.images.get(container.name);
       if (image === undefined) throw new CodedError('Internal', `image of container ${container.name} is not known`);
@@ -318,12 +325,13 @@ export class StepExecutor {
           ...this.options.security,
           extraGroups: parts.extraGroups(pod),
           ...(targetId === undefined ? {} : { targetId }),
+          ...(userMapping === undefined ? {} : { userMapping }),
         }),
       });
     });
     const grant = await withReason('CreateContainerConfigError', () => grantFor(pod, container));
     return withReason('CreateContainerError', async () => {
-      const sandboxConfigNow = this.sandboxConfig(state, sandbox?.attempt ?? 0);
+      const sandboxConfigNow = this.sandboxConfig(state, sandbox?.attempt ?? 0, userMapping);
       try {
         return await cri.createContainer(step.sandboxId, withDeviceGrant(config, grant), sandboxConfigNow);
       } catch (error) {
@@ -331,6 +339,15 @@ export class StepExecutor {
         await this.deps.runtime.refreshPod(state.identity).catch(() => {});
         throw error;
       }
+    });
+  }
+
+  /** What the sandbox was made with. */
+  private async userMapping({ pod, starting }: PodState): Promise<IdMapping | undefined> {
+    if (pod.spec.hostUsers !== false) return undefined;
+    return withReason('CreateContainerConfigError', async () => {
+      const handler = await this.deps.runtimeHandler(pod, starting.signal);
+      return this.deps.parts.userMapping(pod, handler);
     });
   }
 

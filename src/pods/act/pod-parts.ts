@@ -1,4 +1,4 @@
-import type { Device, LinuxResources, Mount } from '../../host/cri/port.ts';
+import type { Device, IdMapping, LinuxResources, Mount } from '../../host/cri/port.ts';
 import type { Container, Pod } from '../../model/pod.ts';
 import type { PodIdentity } from '../identity.ts';
 
@@ -30,6 +30,8 @@ export interface PodParts {
   /** Groups that the pod's volumes ask for. */
   extraGroups(pod: Pod): readonly number[];
   containerResources(pod: Pod, container: Container): LinuxResources;
+  /** The ids of a pod with a user namespace of its own (hostUsers: false), given out at the first call. */
+  userMapping(pod: Pod, runtimeHandler: string): Promise<IdMapping | undefined>;
   sandboxResources(pod: Pod): { readonly overhead: LinuxResources; readonly resources: LinuxResources };
   makeLogDirectory(pod: PodIdentity): Promise<void>;
   removeLogDirectory(pod: PodIdentity): Promise<void>;

@@ -1,5 +1,6 @@
-import type { DNSConfig, LinuxResources, PodSandboxConfig, PortMapping } from '../../host/cri/port.ts';
+import type { DNSConfig, IdMapping, LinuxResources, PodSandboxConfig, PortMapping } from '../../host/cri/port.ts';
 import type { Pod } from '../../model/pod.ts';
+import { isSidecar } from '../../model/pod-resources.ts';
 import { identityOf, podLabels, podLogDirectory } from '../identity.ts';
 import { sandboxHostnameOf } from '../network-files/hostname.ts';
 import { sandboxSecurity } from '../security/sandbox-security.ts';
@@ -12,6 +13,8 @@ export interface SandboxConfigInput {
   readonly dns: DNSConfig;
   /** Groups that the pod's volumes ask for. */
   readonly extraGroups?: readonly number[];
+  /** Of a pod with a user namespace of its own. */
+  readonly userMapping?: IdMapping | undefined;
   readonly resources: { readonly overhead: LinuxResources; readonly resources: LinuxResources };
 }
 
@@ -28,7 +31,7 @@ export function sandboxConfig(pod: Pod, input: SandboxConfigInput): PodSandboxCo
     annotations: { ...pod.metadata.annotations },
     linux: {
       cgroupParent: input.cgroupParent,
-      ...sandboxSecurity(pod, input.extraGroups),
+      ...sandboxSecurity(pod, input.extraGroups, input.userMapping),
       overhead: input.resources.overhead,
       resources: input.resources.resources,
     },
@@ -38,7 +41,8 @@ export function sandboxConfig(pod: Pod, input: SandboxConfigInput): PodSandboxCo
 /** Ports of containers that ask for one on the host; in the host's network there is nothing to map. */
 function portMappings(pod: Pod): PortMapping[] {
   if (pod.spec.hostNetwork === true) return [];
-  const containers = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
+  // Init containers that end have no say: what listens for long are sidecars and app containers.
+  const containers = [...(pod.spec.initContainers ?? []).filter(isSidecar), ...pod.spec.containers];
   return containers.flatMap((container) =>
     (container.ports ?? []).flatMap((port) =>
       port.hostPort === undefined || port.hostPort === 0

@@ -18,6 +18,8 @@ export interface RuntimeHealthState {
 /** The runtime's own verdict on itself: RuntimeReady and NetworkReady, which new sandboxes wait for. */
 export class RuntimeHealth {
   state: RuntimeHealthState = { runtimeReady: false, networkReady: false, message: 'the runtime has not answered yet' };
+  /** What it said last of its handlers; they do not go while it does not answer. */
+  handlers: RuntimeStatus['runtimeHandlers'] = [];
   private readonly emitter: Emitter<RuntimeHealthState>;
   private readonly deps: { readonly cri: Pick<CriRuntime, 'status'>; readonly clock: Clock; readonly log: Logger };
 
@@ -43,7 +45,9 @@ export class RuntimeHealth {
   private async check(signal: AbortSignal): Promise<void> {
     let next: RuntimeHealthState;
     try {
-      next = verdict(await this.deps.cri.status(signal));
+      const status = await this.deps.cri.status(signal);
+      this.handlers = status.runtimeHandlers;
+      next = verdict(status);
     } catch (error) {
       // Sandboxes are tried all the same: only the runtime's own word on its network holds them back.
       next = { ...this.state, runtimeReady: false, message: messageOf(error) };

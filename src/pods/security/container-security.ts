@@ -1,4 +1,4 @@
-import type { ContainerSecurity, Image } from '../../host/cri/port.ts';
+import type { ContainerSecurity, IdMapping, Image } from '../../host/cri/port.ts';
 import type { Container, Pod } from '../../model/pod.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from './default-paths.ts';
 import { effectiveContext } from './effective-context.ts';
@@ -18,6 +18,8 @@ export interface SecurityOptions {
   readonly extraGroups?: readonly number[];
   /** The container id that an ephemeral container's targetContainerName stands for. */
   readonly targetId?: string;
+  /** Of a pod with a user namespace of its own. */
+  readonly userMapping?: IdMapping;
 }
 
 /**
@@ -46,7 +48,7 @@ export function containerSecurity(
     addCapabilities: context.capabilities?.add ?? [],
     dropCapabilities: context.capabilities?.drop ?? [],
     privileged: context.privileged === true,
-    namespaceOptions: namespaceOptions(pod, container, options.targetId),
+    namespaceOptions: namespaceOptions(pod, container, options),
     ...user,
     ...(context.runAsGroup === undefined ? {} : { runAsGroup: context.runAsGroup }),
     readonlyRootfs: context.readOnlyRootFilesystem === true,

@@ -1,4 +1,4 @@
-import type { PodSandboxConfig } from '../../host/cri/port.ts';
+import type { IdMapping, PodSandboxConfig } from '../../host/cri/port.ts';
 import type { Pod } from '../../model/pod.ts';
 import { supplementalGroupsOf } from './groups.ts';
 import { namespaceOptions } from './namespace-options.ts';
@@ -24,13 +24,13 @@ export type SandboxSecurity = Pick<
  * runs with the runtime's default seccomp profile, so that a pod's own, tighter one need not allow what the pause
  * process does; it is privileged as soon as one container is.
  */
-export function sandboxSecurity(pod: Pod, extraGroups?: readonly number[]): SandboxSecurity {
+export function sandboxSecurity(pod: Pod, extraGroups?: readonly number[], userMapping?: IdMapping): SandboxSecurity {
   const { runAsUser, runAsGroup, seLinuxOptions, supplementalGroupsPolicy } = pod.spec.securityContext ?? {};
   const selinuxOptions = selinuxOf(seLinuxOptions);
   const { initContainers = [], containers, ephemeralContainers = [] } = pod.spec;
   const all = [...initContainers, ...containers, ...ephemeralContainers];
   return {
-    namespaceOptions: namespaceOptions(pod),
+    namespaceOptions: namespaceOptions(pod, undefined, userMapping === undefined ? {} : { userMapping }),
     ...(selinuxOptions === undefined ? {} : { selinuxOptions }),
     ...(runAsUser === undefined ? {} : { runAsUser }),
     // CRI refuses a group without a user.

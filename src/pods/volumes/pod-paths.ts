@@ -21,6 +21,11 @@ export class PodPaths {
     return `${this.pods}/${part('pod UID', uid)}`;
   }
 
+  /** The ids that the pod's own users are mapped to. */
+  userNamespace(uid: string): string {
+    return `${this.pod(uid)}/userns`;
+  }
+
   memoryOf(uid: string): string {
     return `${this.memory}/${part('pod UID', uid)}`;
   }

@@ -133,6 +133,7 @@ describe('HostParts', () => {
         },
         podFiles: new PodFiles({ rootDirectory: ROOT }, { files }),
         logs: new ContainerLogs({ podLogsDir: LOGS, containerLogsDir: '/links' }, { files, log: silent }),
+        userNamespaces: { mappingFor: async () => undefined },
         files,
         objects,
         tokens: { forget: (uid) => forgotten.push(uid) },
