@@ -172,7 +172,15 @@ export interface EnvVarSource {
   resourceFieldRef?: ResourceFieldSelector;
   configMapKeyRef?: KeySelector;
   secretKeyRef?: KeySelector;
-  fileKeyRef?: unknown;
+  fileKeyRef?: FileKeySelector;
+}
+
+/** A key in an environment file that lies in an emptyDir (KEP-3721). */
+export interface FileKeySelector {
+  volumeName: string;
+  path: string;
+  key: string;
+  optional?: boolean;
 }
 
 export interface KeySelector {

@@ -11,9 +11,10 @@ import type { Service } from '../model/service.ts';
 import { isStaticPod } from '../model/static-pod.ts';
 import type { PodParts } from './act/pod-parts.ts';
 import { environmentReferences, type Reference, referencesOf } from './environment/references.ts';
-import { resolveEnvironment, type Variable } from './environment/resolve-environment.ts';
+import { type EnvFile, resolveEnvironment, type Variable } from './environment/resolve-environment.ts';
 import { annotation, identityOf, label, type PodIdentity } from './identity.ts';
 import type { ContainerLogs } from './logs/container-logs.ts';
+
 import { hostsFileOf, wantsHostsFile } from './network-files/hosts-file.ts';
 import { lastLogLines } from './observe/last-log-lines.ts';
 import { linuxResourcesOf } from './resources/container-resources.ts';
@@ -101,9 +102,10 @@ export class HostParts implements PodParts {
     // Variables of Services that exist before the pod starts are promised; a view without its first list would lack them.
     // A pod of this node's own starts without an API, as with kubelet.
     if (!services.synced && !isStaticPod(pod)) await this.firstServices(signal);
-    const [configMaps, secrets] = await Promise.all([
+    const [configMaps, secrets, files] = await Promise.all([
       this.fetch<ConfigMap>(resources.configmaps, pod, references.configMaps, signal),
       this.fetch<Secret>(resources.secrets, pod, references.secrets, signal),
+      this.envFiles(pod, container),
     ]);
     return resolveEnvironment(pod, container, {
       configMaps,
@@ -113,7 +115,25 @@ export class HostParts implements PodParts {
       podIPs: pod.spec.hostNetwork === true ? hostIPs() : podIPs,
       hostIPs: hostIPs(),
       allocatable: allocatable(),
+      files,
     });
+  }
+
+  private envFiles(pod: Pod, container: Container): Promise<EnvFile[]> {
+    const named = (container.env ?? []).flatMap(({ valueFrom }) => valueFrom?.fileKeyRef ?? []);
+    const known = named.filter(({ volumeName }) =>
+      pod.spec.volumes?.some(({ name, emptyDir }) => name === volumeName && emptyDir !== undefined),
+    );
+    return Promise.all(
+      known.map(async ({ volumeName, path }): Promise<EnvFile> => {
+        try {
+          return { volumeName, path, content: await this.deps.podFiles.readInEmptyDir(pod, volumeName, path) };
+        } catch (error) {
+          if (!(error instanceof CodedError)) throw error;
+          return { volumeName, path, content: error };
+        }
+      }),
+    );
   }
 
   private async firstServices(signal: AbortSignal): Promise<void> {

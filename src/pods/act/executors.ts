@@ -25,6 +25,7 @@ import { lateAbort } from './late-abort.ts';
 import type { PodParts } from './pod-parts.ts';
 import { containerReference } from './references.ts';
 import { sandboxConfig } from './sandbox-config.ts';
+import { refuseUnsupported } from './unsupported.ts';
 import { withVolumeImages } from './volume-images.ts';
 
 export interface ExecutorOptions {
@@ -305,6 +306,7 @@ export class StepExecutor {
     const config = await withReason('CreateContainerConfigError', async () => {
       const image = state.images.get(container.name);
       if (image === undefined) throw new CodedError('Internal', `image of container ${container.name} is not known`);
+      refuseUnsupported(container);
       verifyRunAsNonRoot(pod, container, image);
       const environment = await parts.environment(pod, container, podIPs, state.starting.signal);
       const mounts = await withVolumeImages(

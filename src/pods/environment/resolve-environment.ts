@@ -1,8 +1,9 @@
 import { CodedError, messageOf } from '../../kit/errors.ts';
 import type { ResourceList } from '../../model/meta.ts';
 import type { ConfigMap, Secret } from '../../model/objects.ts';
-import type { Container, EnvFromSource, EnvVar, EnvVarSource, Pod } from '../../model/pod.ts';
+import type { Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, Pod } from '../../model/pod.ts';
 import type { Service } from '../../model/service.ts';
+import { envFileValue } from './env-file.ts';
 import { expand } from './expand.ts';
 import { type PodAddresses, podFieldValue } from './field-ref.ts';
 import { containerOf, resourceFieldValue } from './resource-field-ref.ts';
@@ -16,6 +17,14 @@ export interface EnvironmentContext extends PodAddresses {
   readonly services: Iterable<Service>;
   readonly nodeName: string;
   readonly allocatable: ResourceList;
+  /** The environment files that the container names, read beforehand: text, or why there is none. */
+  readonly files?: readonly EnvFile[];
+}
+
+export interface EnvFile {
+  readonly volumeName: string;
+  readonly path: string;
+  readonly content: string | CodedError;
 }
 
 /** One variable, in CRI's own shape. */
@@ -90,7 +99,7 @@ function sourceValue(
   container: Container,
   context: EnvironmentContext,
 ): string | undefined {
-  const { fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef } = source;
+  const { fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef, fileKeyRef } = source;
   if (fieldRef !== undefined) {
     if (fieldRef.fieldPath === 'spec.nodeName') return context.nodeName;
     return podFieldValue(pod, fieldRef.fieldPath, context);
@@ -108,8 +117,29 @@ function sourceValue(
     const encoded = keyOf('Secret', data, secretKeyRef, pod);
     return encoded === undefined ? undefined : decode(encoded);
   }
+  if (fileKeyRef !== undefined) return fileKey(fileKeyRef, context.files ?? []);
   const kind = Object.keys(source)[0] ?? 'an empty source';
   throw new CodedError('Unimplemented', `valueFrom.${kind} is not supported; use a value, fieldRef or a key reference`);
+}
+
+/** In kubelet's words; a key without a value counts as absent, as does kubelet's. */
+function fileKey(ref: FileKeySelector, files: readonly EnvFile[]): string | undefined {
+  const { volumeName, path, key } = ref;
+  const file = files.find((one) => one.volumeName === volumeName && one.path === path);
+  if (file === undefined) {
+    throw new CodedError('NotFound', `cannot find the volume "${volumeName}" referenced by FileKeyRef`, { ...REASON });
+  }
+  let value: string;
+  try {
+    if (typeof file.content !== 'string') throw file.content;
+    value = envFileValue(file.content, key);
+  } catch (error) {
+    const code = error instanceof CodedError ? error.code : 'Internal';
+    throw new CodedError(code, `couldn't parse env file: ${messageOf(error)}`, { ...REASON, path }, error);
+  }
+  if (value !== '') return value;
+  if (ref.optional === true) return undefined;
+  throw new CodedError('NotFound', `environment variable key "${key}" not found in file "${path}"`, { ...REASON, key });
 }
 
 interface Optional {

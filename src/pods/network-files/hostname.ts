@@ -18,15 +18,15 @@ export interface PodHostname {
  */
 export function hostnameOf(pod: Pod, clusterDomain: string): PodHostname {
   const { hostnameOverride, hostname, subdomain } = pod.spec;
-  if (hostnameOverride) return { hostname: hostnameOverride, domain: '' };
-  const wanted = hostname || (pod.metadata.name ?? '');
+  const wanted = hostnameOverride || hostname || (pod.metadata.name ?? '');
   const cut = wanted.length > LABEL_LENGTH ? wanted.slice(0, LABEL_LENGTH).replace(/[-.]+$/, '') : wanted;
   if (cut === '') {
     throw new CodedError('InvalidObject', `hostname for pod was invalid: ${JSON.stringify(wanted)}`, {
       hostname: wanted,
     });
   }
-  const domain = subdomain ? `${subdomain}.${pod.metadata.namespace ?? ''}.svc.${clusterDomain}` : '';
+  const domain =
+    subdomain && !hostnameOverride ? `${subdomain}.${pod.metadata.namespace ?? ''}.svc.${clusterDomain}` : '';
   return { hostname: cut, domain };
 }
 

@@ -2,12 +2,15 @@ import type { Files } from '../../host/files/port.ts';
 import { CodedError, hasCode } from '../../kit/errors.ts';
 import type { Container, Pod } from '../../model/pod.ts';
 import { PodPaths } from './pod-paths.ts';
+import { readInVolume } from './read-in-volume.ts';
 
 /** Container attempts whose termination log is kept: the running one and the one before. */
 const KEPT_ATTEMPTS = 2;
 /** MaxContainerTerminationMessageLength (kubelet container/runtime.go). */
 const MESSAGE_BYTES = 4096;
 const HOSTS_BYTES = 1 << 20;
+/** kubelet sets no limit; a megabyte of variables is more than exec(2) takes. */
+const ENV_FILE_BYTES = 1 << 20;
 
 /** The files that every container has mounted besides its volumes. They go with the pod's directory (tearDown). */
 export class PodFiles {
@@ -62,6 +65,12 @@ export class PodFiles {
       await this.files.write(path, wanted, 0o644);
     }
     return path;
+  }
+
+  /** A file that a container wrote into an emptyDir of its pod. Throws as readInVolume does. */
+  readInEmptyDir(pod: Pod, volume: string, path: string): Promise<string> {
+    const directory = this.paths.volume(pod.metadata.uid ?? '', 'kubernetes.io/empty-dir', volume);
+    return readInVolume(this.files, directory, path, ENV_FILE_BYTES);
   }
 
   private async holds(path: string, wanted: Buffer): Promise<boolean> {

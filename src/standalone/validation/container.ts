@@ -1,7 +1,7 @@
 import { dns1123LabelError, portNameErrors, portNumberError } from '../../model/names.ts';
 import type { Container, ContainerPort, PodSpec, VolumeMount } from '../../model/pod.ts';
 import type { FieldError } from '../port.ts';
-import { validateEnv, validateEnvFrom } from './env.ts';
+import { validateEnv, validateEnvFileVolumes, validateEnvFrom } from './env.ts';
 import { child, duplicate, forbidden, invalid, notFound, notSupported, required, tooMany } from './field-errors.ts';
 import { ipErrors } from './ip-errors.ts';
 import { localDescendingPathErrors } from './paths.ts';
@@ -68,6 +68,7 @@ function validateContainer(kind: ContainerKind, container: Container, spec: PodS
     ...restartErrors(kind, container, path),
     ...portErrors(container.ports, spec.hostNetwork === true, child(path, 'ports')),
     ...validateEnv(container.env, child(path, 'env')),
+    ...validateEnvFileVolumes(container.env, spec.volumes, child(path, 'env')),
     ...validateEnvFrom(container.envFrom, child(path, 'envFrom')),
     ...mountErrors(container, spec, path),
     ...validateResourceRequirements(container.resources, child(path, 'resources'), claims),

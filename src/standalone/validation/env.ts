@@ -1,8 +1,22 @@
 import { canonicalQuantity } from '../../model/canonical-quantity.ts';
-import { configKeyError, dns1123SubdomainError, envVarNameError, qualifiedNameError } from '../../model/names.ts';
-import type { EnvFromSource, EnvVar, ObjectFieldSelector, ResourceFieldSelector } from '../../model/pod.ts';
+import {
+  configKeyError,
+  dns1123LabelError,
+  dns1123SubdomainError,
+  envVarNameError,
+  qualifiedNameError,
+} from '../../model/names.ts';
+import type {
+  EnvFromSource,
+  EnvVar,
+  FileKeySelector,
+  ObjectFieldSelector,
+  ResourceFieldSelector,
+  Volume,
+} from '../../model/pod.ts';
 import type { FieldError } from '../port.ts';
-import { child, invalid, notSupported, required } from './field-errors.ts';
+import { child, invalid, notFound, notSupported, required } from './field-errors.ts';
+import { noBackstepErrors } from './paths.ts';
 
 /** Fields of a pod that environment variables may show. */
 export const ENV_FIELDS: readonly string[] = [
@@ -58,6 +72,7 @@ function variableErrors(variable: EnvVar, path: string): FieldError[] {
   if (source.resourceFieldRef !== undefined) {
     errors.push(...resourceFieldErrors(source.resourceFieldRef, `${at}.resourceFieldRef`, false));
   }
+  if (source.fileKeyRef !== undefined) errors.push(...fileKeyErrors(source.fileKeyRef, `${at}.fileKeyRef`));
   for (const name of ['configMapKeyRef', 'secretKeyRef'] as const) {
     const ref = source[name];
     if (ref === undefined) continue;
@@ -70,6 +85,35 @@ function variableErrors(variable: EnvVar, path: string): FieldError[] {
     }
   }
   return errors;
+}
+
+function fileKeyErrors({ key, volumeName, path: file }: FileKeySelector, path: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const keyError = key ? envVarNameError(key) : undefined;
+  if (!key) errors.push(required(child(path, 'key')));
+  else if (keyError !== undefined) errors.push(invalid(child(path, 'key'), key, keyError));
+  const volumeError = volumeName ? dns1123LabelError(volumeName) : undefined;
+  if (!volumeName) errors.push(required(child(path, 'volumeName')));
+  else if (volumeError !== undefined) errors.push(invalid(child(path, 'volumeName'), volumeName, volumeError));
+  if (!file) errors.push(required(child(path, 'path')));
+  else errors.push(...noBackstepErrors(file, child(path, 'path')));
+  return errors;
+}
+
+/** Environment files lie in emptyDirs (validateFileKeyRefVolumes). */
+export function validateEnvFileVolumes(
+  variables: readonly EnvVar[] | undefined,
+  volumes: readonly Volume[] | undefined,
+  path: string,
+): FieldError[] {
+  return (variables ?? []).flatMap(({ valueFrom }, index) => {
+    const name = valueFrom?.fileKeyRef?.volumeName;
+    if (!name) return [];
+    const at = `${path}[${index}].valueFrom.fileKeyRef.volumeName`;
+    const volume = volumes?.find((one) => one.name === name);
+    if (volume === undefined) return [notFound(at, name)];
+    return volume.emptyDir === undefined ? [invalid(at, name, 'referenced volume must be of type emptyDir')] : [];
+  });
 }
 
 export function validateEnvFrom(sources: readonly EnvFromSource[] | undefined, path: string): FieldError[] {

@@ -4,7 +4,7 @@ import type { Pod, PodSpec } from '../../model/pod.ts';
 import { parseQuantity } from '../../model/quantity.ts';
 import type { FieldError } from '../port.ts';
 import { validateContainers } from './container.ts';
-import { child, duplicate, forbidden, invalid, required } from './field-errors.ts';
+import { child, duplicate, forbidden, invalid, required, tooLong } from './field-errors.ts';
 import { ipErrors } from './ip-errors.ts';
 import { quantityErrors, quantityOf } from './resource-requirements.ts';
 import { validateScheduling } from './scheduling.ts';
@@ -71,6 +71,20 @@ function nameErrors(spec: PodSpec, path: string): FieldError[] {
     const error = CRITICAL_CLASSES.includes(value) ? undefined : rule(value);
     if (error !== undefined) errors.push(invalid(child(path, field), value, error));
   }
+  return [...errors, ...hostnameOverrideErrors(spec, child(path, 'hostnameOverride'))];
+}
+
+/** validatePodHostName (KEP-4762). */
+function hostnameOverrideErrors(spec: PodSpec, path: string): FieldError[] {
+  const { hostnameOverride: hostname } = spec;
+  if (hostname === undefined) return [];
+  const errors: FieldError[] = [];
+  if (spec.setHostnameAsFQDN === true)
+    errors.push(forbidden(path, 'may not be specified when setHostnameAsFQDN is true'));
+  if (spec.hostNetwork === true) errors.push(forbidden(path, 'may not be specified when hostNetwork is true'));
+  if (hostname.length > 64) errors.push(tooLong(path, 64));
+  const error = dns1123SubdomainError(hostname);
+  if (error !== undefined) errors.push(invalid(path, hostname, error));
   return errors;
 }
 

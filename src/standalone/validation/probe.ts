@@ -39,7 +39,14 @@ export function validateLifecycle(lifecycle: Lifecycle | undefined, path: string
     const handler = lifecycle[name];
     if (handler !== undefined) errors.push(...validateHandler(handler, child(path, name), graceSeconds));
   }
-  if (lifecycle.stopSignal !== undefined) errors.push(...signalErrors(lifecycle.stopSignal, child(path, 'stopSignal')));
+  const { stopSignal } = lifecycle;
+  if (stopSignal !== undefined) {
+    const at = child(path, 'stopSignal');
+    const wrong = signalErrors(stopSignal, at);
+    // A real API server drops the field while the gate is off, and nobody hears of it.
+    const off = forbidden(at, 'needs the feature gate ContainerStopSignals, which is alpha and not there');
+    errors.push(...(wrong.length > 0 ? wrong : [off]));
+  }
   return errors;
 }
 

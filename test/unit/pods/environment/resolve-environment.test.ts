@@ -236,7 +236,11 @@ describe('resolveEnvironment', () => {
       { env: [{ name: 'X', valueFrom: { resourceFieldRef: { containerName: 'no', resource: 'limits.cpu' } } }] },
       'container no not found',
     ],
-    ['source', { env: [{ name: 'X', valueFrom: { fileKeyRef: {} } }] }, 'valueFrom.fileKeyRef is not supported'],
+    [
+      'source',
+      { env: [{ name: 'X', valueFrom: { nothingKnown: {} } as object }] },
+      'valueFrom.nothingKnown is not supported',
+    ],
   ])('fails on an absent %s', (_, container, why) => {
     try {
       env(container);

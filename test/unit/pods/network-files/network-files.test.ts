@@ -56,6 +56,7 @@ describe('hostnames', () => {
     [{ hostname: 'h' }, 'web-0', 'h', ''],
     [{ hostname: 'h', subdomain: 's' }, 'web-0', 'h', 's.ns.svc.cluster.local'],
     [{ hostnameOverride: 'o.example', hostname: 'h', subdomain: 's' }, 'web-0', 'o.example', ''],
+    [{ hostnameOverride: `${'a'.repeat(63)}.` }, 'web-0', 'a'.repeat(63), ''],
   ])('%j of pod %s', (spec, name, hostname, domain) => {
     expect(hostnameOf(podWith(spec, name), 'cluster.local')).toEqual({ hostname, domain });
   });

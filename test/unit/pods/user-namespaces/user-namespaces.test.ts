@@ -184,6 +184,7 @@ describe('UserNamespaces', () => {
       environment: [],
       mounts: [{ containerPath: '/v', hostPath: '/h', readonly: false, propagation: 'PRIVATE' }],
       resources: {},
+      devices: [],
       security: containerSecurity(of, main, image, { seccompProfileRoot: '/s', seccompDefault: false, userMapping }),
     });
     const wire = containerConfigToWire(config);

@@ -88,7 +88,7 @@ describe('a right pod', () => {
       resources: { limits: { cpu: '1', memory: '1Gi', 'hugepages-2Mi': '4Mi', 'example.com/gpu': 1 } },
       livenessProbe: { exec: { command: ['true'] }, terminationGracePeriodSeconds: 5 },
       startupProbe: { grpc: { port: 9090 } },
-      lifecycle: { postStart: { tcpSocket: { port: 'http' } }, stopSignal: 'SIGUSR1' },
+      lifecycle: { postStart: { tcpSocket: { port: 'http' } } },
     };
     expect(podMistakes(spec, container)).toEqual([]);
   });
@@ -167,6 +167,16 @@ describe('the spec', () => {
       'spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive',
     ],
     [{ hostname: 'a.b' }, 'spec.hostname: Invalid value: "a.b"'],
+    [{ hostnameOverride: 'A_b' }, 'spec.hostnameOverride: Invalid value: "A_b"'],
+    [{ hostnameOverride: 'a'.repeat(65) }, 'spec.hostnameOverride: Too long: may not be more than 64 bytes'],
+    [
+      { hostnameOverride: 'a.b', setHostnameAsFQDN: true },
+      'spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true',
+    ],
+    [
+      { hostnameOverride: 'a.b', hostNetwork: true },
+      'spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true',
+    ],
     [{ nodeName: 'N1' }, 'spec.nodeName: Invalid value: "N1"'],
     [{ nodeSelector: { 'a b': 'c' } }, 'spec.nodeSelector: Invalid value: "a b"'],
     [{ imagePullSecrets: [{}] }, 'spec.imagePullSecrets[0].name: Required value'],
@@ -431,6 +441,22 @@ describe('a container', () => {
     [
       { lifecycle: { preStop: { sleep: { seconds: 31 } } } },
       'must be non-negative and less than terminationGracePeriodSeconds (30)',
+    ],
+    [
+      { lifecycle: { stopSignal: 'SIGUSR1' } },
+      'stopSignal: Forbidden: needs the feature gate ContainerStopSignals, which is alpha and not there',
+    ],
+    [
+      { env: [{ name: 'A', valueFrom: { fileKeyRef: { volumeName: 'data', path: 'a', key: '' } } }] },
+      'env[0].valueFrom.fileKeyRef.key: Required value',
+    ],
+    [
+      { env: [{ name: 'A', valueFrom: { fileKeyRef: { volumeName: 'none', path: '../a', key: 'K' } } }] },
+      'env[0].valueFrom.fileKeyRef.path: Invalid value: "../a": must not contain \'..\'',
+    ],
+    [
+      { env: [{ name: 'A', valueFrom: { fileKeyRef: { volumeName: 'none', path: 'a', key: 'K' } } }] },
+      'env[0].valueFrom.fileKeyRef.volumeName: Not found: "none"',
     ],
     [{ lifecycle: { stopSignal: 'SIGNOPE' } }, 'spec.containers[0].lifecycle.stopSignal: Unsupported value: "SIGNOPE"'],
     [
