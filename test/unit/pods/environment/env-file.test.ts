@@ -9,6 +9,7 @@ import { envFileValue } from '../../../../src/pods/environment/env-file.ts';
 import { type EnvFile, resolveEnvironment } from '../../../../src/pods/environment/resolve-environment.ts';
 import { container, pod } from '../builders.ts';
 
+const DOLLARS = ['$A $', '{B} $(C) `d`'].join('');
 // What is asked for is always K.
 const good: [string, string, string][] = [
   ['one line', "K='v'", 'v'],
@@ -23,7 +24,7 @@ const good: [string, string, string][] = [
   ['blanks behind the value', "K='v' \t \n", 'v'],
   ['a # in the value', "K='a#b'\n", 'a#b'],
   ['= in the value', "K='a=b=c'\n", 'a=b=c'],
-  ['dollars stand for themselves', "K='$A ${B} $(C) `d`'\n", '$A ${B} $(C) `d`'],
+  ['dollars stand for themselves', `K='${DOLLARS}'\n`, DOLLARS],
   ['backslashes stand for themselves', "K='a\\nb\\\\'\n", 'a\\nb\\\\'],
   ['double quotes', 'K=\'say "x"\'\n', 'say "x"'],
   ['blanks in the value', "K='  a  '\n", '  a  '],
