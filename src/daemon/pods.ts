@@ -40,6 +40,7 @@ import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { openImages } from './images.ts';
 import type { Machine } from './machine.ts';
+import { machineMaskedPaths } from './masked-paths.ts';
 import type { Plugins } from './plugins.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
@@ -209,7 +210,11 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     {
       podLogsDir: config.podLogsDir,
       clusterDomain: config.dns.clusterDomain,
-      security: { seccompProfileRoot: `${config.rootDir}/seccomp`, seccompDefault: config.pods.seccompDefault },
+      security: {
+        seccompProfileRoot: `${config.rootDir}/seccomp`,
+        seccompDefault: config.pods.seccompDefault,
+        extraMaskedPaths: await machineMaskedPaths(files),
+      },
       maxCrashBackoffMs: config.pods.maxCrashBackoffMs,
     },
     {
