@@ -7,6 +7,7 @@ import { type HarnessNode, startNode } from '../../harness/harness-node.ts';
 import { leaksOf } from '../../harness/leak-check.ts';
 import { ociImage } from '../../harness/oci-image.ts';
 import { containerStatus } from '../../harness/pod-summary.ts';
+import { waitFor } from '../../harness/wait-for.ts';
 import { podOf, STAY, sh } from '../node/support/manifest.ts';
 import { NodePods, refusal } from '../node/support/node-pods.ts';
 
@@ -39,7 +40,8 @@ describe('the security of containers', () => {
       },
     });
     pods = new NodePods(node);
-    self = await node.deckhand.api.get<Node>(resources.nodes, undefined, node.deckhand.nodeName);
+    const { api, nodeName } = node.deckhand;
+    self = await waitFor('the Node', () => api.find<Node>(resources.nodes, undefined, nodeName));
   });
 
   afterAll(async () => {
