@@ -7,6 +7,12 @@ import type { PlanBuilder } from './plan.ts';
 /** Reason of containers that were taken away so that the whole pod begins anew (kubelet_pods.go RestartingAllContainers). */
 export const RESTARTING_ALL = 'RestartingAllContainers';
 
+/**
+ * What triggered it stays this long after its end (milliseconds): kubelet sees an end at its next relist, and a pod that
+ * fails at once must not be begun anew without a pause, for which there is no back-off.
+ */
+const PAUSE_MS = 1000;
+
 /** This exit asks for all containers of the pod to be started anew. */
 function asksForAll(container: Container, record: ContainerRecord | undefined): boolean {
   return record?.state === 'EXITED' && matchingRule(container, record.exitCode)?.action === 'RestartAllContainers';
@@ -37,7 +43,7 @@ export function restartsAll({ pod, runtime }: { readonly pod: Pod; readonly runt
  * than the least grace; sandbox, volumes, logs and ephemeral containers stay. With nothing left the pod begins anew.
  */
 export function planRestartAll(builder: PlanBuilder): void {
-  const { pod, runtime } = builder.input;
+  const { pod, runtime, now } = builder.input;
   const sources = sourcesOf(pod, runtime);
   const of = (containers: readonly Container[] = []): ContainerRecord[] =>
     runtime.containers.filter((record) => containers.some(({ name }) => name === record.name));
@@ -54,6 +60,8 @@ export function planRestartAll(builder: PlanBuilder): void {
       if (isAlive(record)) {
         const graceSeconds = MINIMUM_STOP_SECONDS;
         planKill(builder, { record, graceSeconds, message: 'killing', runPreStop: false, mayStop: true });
+      } else if (sources.has(record) && now >= record.finishedAt && now - record.finishedAt < PAUSE_MS) {
+        builder.lookAgainAt(record.finishedAt + PAUSE_MS);
       } else if (!record.provisional) {
         builder.push({ do: 'removeContainer', id: record.id, keepLog: true });
       }

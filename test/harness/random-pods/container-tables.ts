@@ -110,7 +110,6 @@ export const ODD_CONTAINERS: readonly (Partial<Container> & object)[] = [
     restartPolicy: 'Never',
     restartPolicyRules: [{ action: 'RestartAllContainers', exitCodes: { operator: 'NotIn', values: [0] } }],
   },
-  { lifecycle: { stopSignal: 'SIGUSR1' } },
   { envFrom: [{ prefix: 'P_', configMapRef: { name: CONFIG_MAP } }, { secretRef: { name: SECRET } }] },
   {
     envFrom: [{ configMapRef: { name: 'absent', optional: true } }, { secretRef: { name: 'absent', optional: true } }],

@@ -22,6 +22,8 @@ const LEFT_OUT: readonly RegExp[] = [
   /^PodSpec\.(schedulerName|schedulingGroup|workloadRef)$|^(PodSchedulingGroup|WorkloadReference)\./,
   // Another name of serviceAccountName.
   /^PodSpec\.serviceAccount$/,
+  // Alpha, and refused.
+  /^Lifecycle\.stopSignal$/,
   // Claims of one container, which need a driver.
   /^(ResourceRequirements\.claims$|ResourceClaim\.)/,
 ];

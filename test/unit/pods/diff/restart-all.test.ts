@@ -112,6 +112,15 @@ describe('RestartAllContainers', () => {
     expect(sentences({ runtime: runtime([sandbox()], [{ ...newest, provisional: true }]) })).toEqual([]);
   });
 
+  it('pauses for a second before it takes away what triggered it', () => {
+    const just = exited(source, 42, { finishedAt: NOW - 300 });
+    const plan = planPod(input({ pod: of, runtime: runtime([sandbox()], [just]) }));
+    expect([plan.steps, plan.againAt]).toEqual([[], NOW + 700]);
+    // A clock that was set back does not make it wait.
+    const later = exited(source, 42, { finishedAt: NOW + 3_600_000 });
+    expect(sentences({ runtime: runtime([sandbox()], [later]) })).toEqual(['remove source-0, keep log']);
+  });
+
   it('a sidecar may trigger it, and a pod that is being ended is not begun anew', () => {
     const watcher = { ...side, restartPolicyRules: [rule('RestartAllContainers', 'NotIn', 0)] };
     const watched = pod({ initContainers: [watcher], containers: [other], restartPolicy: 'Never' });
