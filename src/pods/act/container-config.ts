@@ -25,7 +25,7 @@ export function containerConfig(pod: Pod, container: Container, input: Container
     args: (container.args ?? []).map((word) => expand(word, lookup)),
     workingDir: container.workingDir ?? '',
     envs: input.environment,
-    mounts: mountsOf(input),
+    mounts: input.mounts,
     devices: input.devices,
     labels: { ...podLabels(identityOf(pod)), [label.containerName]: container.name },
     annotations: annotationsOf(pod, container, input.restartCount),
@@ -38,10 +38,14 @@ export function containerConfig(pod: Pod, container: Container, input: Container
   };
 }
 
-/** In a user namespace the owners of everything mounted are shown by its mapping (kuberuntime, same rule). */
-function mountsOf({ mounts, security }: ContainerConfigInput): readonly Mount[] {
-  const { userMapping } = security.namespaceOptions;
-  return userMapping === undefined ? mounts : mounts.map((mount) => ({ ...mount, idMapping: userMapping }));
+/**
+ * In a user namespace the owners of everything mounted are shown by its mapping, also of what devices bring along
+ * (kuberuntime applyPlatformSpecificContainerConfig): to be done last.
+ */
+export function withIdMapping(config: ContainerConfig): ContainerConfig {
+  const { userMapping } = config.security.namespaceOptions;
+  if (userMapping === undefined) return config;
+  return { ...config, mounts: config.mounts.map((mount) => ({ ...mount, idMapping: userMapping })) };
 }
 
 /** What a restarted agent has to know of a container whose pod may be gone by then. */

@@ -19,7 +19,7 @@ import type { HookRunner, HookTarget } from '../probes/hook-runner.ts';
 import { containerSecurity, type SecurityOptions } from '../security/container-security.ts';
 import { verifyRunAsNonRoot } from '../security/run-as-non-root.ts';
 import { StepError, withReason } from '../step-error.ts';
-import { containerConfig } from './container-config.ts';
+import { containerConfig, withIdMapping } from './container-config.ts';
 import { withDeviceGrant } from './device-grant.ts';
 import { lateAbort } from './late-abort.ts';
 import type { PodParts } from './pod-parts.ts';
@@ -335,7 +335,11 @@ export class StepExecutor {
     return withReason('CreateContainerError', async () => {
       const sandboxConfigNow = this.sandboxConfig(state, sandbox?.attempt ?? 0, userMapping);
       try {
-        return await cri.createContainer(step.sandboxId, withDeviceGrant(config, grant), sandboxConfigNow);
+        return await cri.createContainer(
+          step.sandboxId,
+          withIdMapping(withDeviceGrant(config, grant)),
+          sandboxConfigNow,
+        );
       } catch (error) {
         state.imageUnsure(container.name);
         await this.deps.runtime.refreshPod(state.identity).catch(() => {});

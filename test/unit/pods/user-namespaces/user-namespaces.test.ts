@@ -4,7 +4,8 @@ import type { Programs } from '../../../../src/host/command/port.ts';
 import { containerConfigToWire, sandboxConfigToWire } from '../../../../src/host/cri/convert-request.ts';
 import { FakeFiles } from '../../../../src/host/files/fake.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
-import { containerConfig } from '../../../../src/pods/act/container-config.ts';
+import { containerConfig, withIdMapping } from '../../../../src/pods/act/container-config.ts';
+import { withDeviceGrant } from '../../../../src/pods/act/device-grant.ts';
 import { sandboxConfig } from '../../../../src/pods/act/sandbox-config.ts';
 import { containerSecurity } from '../../../../src/pods/security/container-security.ts';
 import { freeRange, hostIdsOf, mappingIn, mappingsText } from '../../../../src/pods/user-namespaces/range.ts';
@@ -187,8 +188,11 @@ describe('UserNamespaces', () => {
       devices: [],
       security: containerSecurity(of, main, image, { seccompProfileRoot: '/s', seccompDefault: false, userMapping }),
     });
-    const wire = containerConfigToWire(config);
+    const device = { containerPath: '/dev-lib', hostPath: '/lib', readOnly: true };
+    const grant = { envs: {}, mounts: [device], devices: [], annotations: {}, cdiDevices: [] };
+    const wire = containerConfigToWire(withIdMapping(withDeviceGrant(config, grant)));
     expect(wire.linux?.securityContext?.namespaceOptions?.usernsOptions).toEqual(wanted);
-    expect(wire.mounts?.[0]).toMatchObject({ uidMappings: [range(7)], gidMappings: [range(7)] });
+    const mapped = { uidMappings: [range(7)], gidMappings: [range(7)] };
+    expect(wire.mounts).toMatchObject([mapped, mapped]);
   });
 });
