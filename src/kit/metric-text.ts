@@ -6,7 +6,8 @@ export class MetricText {
   /** Samples may be added to families in any order; each family is written in one piece. */
   add(
     family: MetricFamily,
-    labels: Readonly<Record<string, string>>,
+    /** Or the text that `renderLabels` made of them, for labels that many samples have. */
+    labels: Readonly<Record<string, string>> | string,
     value: number | undefined,
     /** Milliseconds since the epoch. */
     atMs?: number,
@@ -20,7 +21,7 @@ export class MetricText {
       this.families.set(name, entry);
     }
     entry.lines.push(
-      `${name}${labelText(labels)} ${valueText(value)}${atMs === undefined ? '' : ` ${Math.trunc(atMs)}`}\n`,
+      `${name}${braced(typeof labels === 'string' ? labels : renderLabels(labels))} ${valueText(value)}${atMs === undefined ? '' : ` ${Math.trunc(atMs)}`}\n`,
     );
   }
 
@@ -37,15 +38,21 @@ export interface MetricFamily {
   readonly help: string;
 }
 
-function labelText(labels: Readonly<Record<string, string>>): string {
+/** `a="b",c="d"` */
+export function renderLabels(labels: Readonly<Record<string, string>>): string {
   let text = '';
-  for (const [name, value] of Object.entries(labels)) {
+  for (const name in labels) {
+    const value = labels[name] ?? '';
     const quoted = /["\\\n]/.test(value)
       ? value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
       : value;
-    text += `${text === '' ? '{' : ','}${name}="${quoted}"`;
+    text += `${text === '' ? '' : ','}${name}="${quoted}"`;
   }
-  return text === '' ? '' : `${text}}`;
+  return text;
+}
+
+function braced(labels: string): string {
+  return labels === '' ? '' : `{${labels}}`;
 }
 
 function valueText(value: number): string {

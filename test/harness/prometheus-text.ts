@@ -13,7 +13,8 @@ export interface ParsedMetrics {
 
 const NAME = '[a-zA-Z_:][a-zA-Z0-9_:]*';
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(,|$)/y;
-const VALUE = /^(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?Inf|NaN)$/;
+// Prometheus reads numbers with Go's ParseFloat, to which case is all the same.
+const VALUE = /^(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf|nan)$/i;
 
 /**
  * Reads the Prometheus text format 0.0.4 as strictly as Prometheus and promtool do: one HELP and one TYPE before a family's
@@ -70,7 +71,7 @@ export function parseMetrics(text: string): ParsedMetrics {
       labels[key] = value.replaceAll('\\n', '\n').replaceAll('\\"', '"').replaceAll('\\\\', '\\');
     }
     if (!VALUE.test(number)) throw wrong('no number');
-    const value = Number(number.replace('Inf', 'Infinity'));
+    const value = Number(number.replace(/inf$/i, 'Infinity').replace(/nan/i, 'NaN'));
     if (types.get(family) === 'counter' && value < 0) throw wrong('a counter below 0');
     const names = Object.keys(labels)
       .filter((key) => key !== 'le' && key !== 'quantile')

@@ -1,12 +1,13 @@
 import type { InterfaceCounters } from '../../host/counters/port.ts';
 import type { MachineFacts } from '../../host/machine/port.ts';
-import { type MetricFamily, MetricText } from '../../kit/metric-text.ts';
+import { type MetricFamily, MetricText, renderLabels } from '../../kit/metric-text.ts';
 import type { FilesystemUse } from './filesystem-use.ts';
 import type { NodeUsage, Usage } from './node-usage.ts';
 
 interface Counted extends MetricFamily {
   readonly of: (usage: Usage) => number | undefined;
-  readonly labels?: Readonly<Record<string, string>>;
+  /** Besides those of what is counted, rendered. */
+  readonly labels?: string;
   /** Without a time of its own: it hardly changes. */
   readonly timeless?: boolean;
 }
@@ -31,9 +32,12 @@ const gauge = (name: string, help: string, of: Counted['of'], timeless = false):
 // google/cadvisor metrics/prometheus.go, with kubelet's choice of metrics.
 const COUNTED: readonly Counted[] = [
   gauge('last_seen', 'Last time a container was seen by the exporter', ({ atMs }) => Math.trunc(atMs / 1000)),
-  counter('cpu_usage_seconds_total', 'Cumulative cpu time consumed in seconds.', (u) => seconds(u.cpuNanoseconds), {
-    cpu: 'total',
-  }),
+  counter(
+    'cpu_usage_seconds_total',
+    'Cumulative cpu time consumed in seconds.',
+    (u) => seconds(u.cpuNanoseconds),
+    'cpu="total"',
+  ),
   counter('cpu_user_seconds_total', 'Cumulative user cpu time consumed in seconds.', (u) => seconds(u.userNanoseconds)),
   counter('cpu_system_seconds_total', 'Cumulative system cpu time consumed in seconds.', (u) =>
     seconds(u.systemNanoseconds),
@@ -68,7 +72,7 @@ const COUNTED: readonly Counted[] = [
       'memory_failures_total',
       'Cumulative count of memory allocation failures.',
       (u) => (failure_type === 'pgfault' ? u.pageFaults : u.majorPageFaults),
-      { failure_type, scope: 'hierarchy' },
+      `failure_type="${failure_type}",scope="hierarchy"`,
     ),
   ),
   gauge('processes', 'Number of processes running inside the container.', (u) => u.processes),
@@ -161,23 +165,23 @@ export function cadvisorMetrics(
   nodeNetwork: readonly InterfaceCounters[] | undefined,
 ): string {
   const text = new MetricText();
-  const entity = (labels: Record<string, string>, of: Usage | undefined, startedAt?: number): void => {
+  const entity = (labels: string, of: Usage | undefined, startedAt?: number): void => {
     if (of === undefined) return;
     for (const family of COUNTED) {
       const value = family.of(of);
       if (value === undefined) continue;
-      const own = family.labels === undefined ? labels : sorted({ ...labels, ...family.labels });
+      const own = family.labels === undefined ? labels : `${labels},${family.labels}`;
       text.add(family, own, value, family.timeless === true ? undefined : of.atMs);
     }
     if (startedAt !== undefined && startedAt > 0) text.add(START, labels, startedAt / 1000);
     for (const device of of.devices ?? []) {
-      const own = sorted({ ...labels, device: device.device });
+      const own = `${labels},device="${device.device}"`;
       for (const family of DEVICES) text.add(family, own, device[family.key], of.atMs);
     }
   };
-  const network = (labels: Record<string, string>, interfaces: readonly InterfaceCounters[], atMs: number): void => {
+  const network = (labels: string, interfaces: readonly InterfaceCounters[], atMs: number): void => {
     for (const one of interfaces) {
-      const own = sorted({ ...labels, interface: one.name });
+      const own = `${labels},${renderLabels({ interface: one.name })}`;
       for (const family of NETWORK) text.add(family, own, family.of(one), atMs);
     }
   };
@@ -197,8 +201,7 @@ export function cadvisorMetrics(
     } of usage.pods) {
       const known = { namespace, pod };
       entity(labelsOf(path, known), of, startedAt);
-      const inSandbox = labelsOf(sandbox?.path ?? path, { ...known, name: sandbox?.id ?? '' });
-      if (sandbox !== undefined) entity(inSandbox, sandbox.usage, startedAt);
+      const inSandbox = labelsOf(sandbox.path, { ...known, name: sandbox.id });
       network(inSandbox, interfaces ?? [], usage.atMs);
       for (const container of containers) {
         const labels = labelsOf(container.path, {
@@ -209,13 +212,13 @@ export function cadvisorMetrics(
         });
         entity(labels, container.usage, container.startedAt);
         const rootfs = filesystems?.containers.get(container.id);
-        if (rootfs !== undefined) text.add(FS_USAGE, sorted({ ...labels, device: '' }), rootfs.usedBytes, rootfs.atMs);
+        if (rootfs !== undefined) text.add(FS_USAGE, `${labels},device=""`, rootfs.usedBytes, rootfs.atMs);
       }
     }
   }
   const { node } = filesystems ?? {};
   if (node !== undefined) {
-    const labels = sorted({ ...labelsOf('/'), device: '' });
+    const labels = `${labelsOf('/')},device=""`;
     text.add(FS_LIMIT, labels, node.capacityBytes, node.atMs);
     text.add(FS_USAGE, labels, node.capacityBytes - node.availableBytes, node.atMs);
     text.add(FS_INODES, labels, node.inodes, node.atMs);
@@ -233,10 +236,6 @@ export function cadvisorMetrics(
 }
 
 /** All samples of a family have the same labels; those that do not apply are empty. */
-function labelsOf(id: string, known: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return { container: '', id, image: '', name: '', namespace: '', pod: '', ...known };
-}
-
-function sorted(labels: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
+function labelsOf(id: string, known: Readonly<Record<string, string>> = {}): string {
+  return renderLabels({ container: '', id, image: '', name: '', namespace: '', pod: '', ...known });
 }

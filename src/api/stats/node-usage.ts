@@ -40,7 +40,8 @@ export interface PodUsage {
   readonly path: string;
   readonly startedAt: number;
   readonly usage: Usage | undefined;
-  readonly sandbox: { readonly id: string; readonly path: string; readonly usage: Usage | undefined } | undefined;
+  /** It holds the pod's network; what it uses itself is next to nothing and not measured. */
+  readonly sandbox: { readonly id: string; readonly path: string };
   readonly containers: readonly ContainerUsage[];
   /** Absent with `usage` alone, and for pods in the host's network. */
   readonly network: readonly InterfaceCounters[] | undefined;
@@ -88,9 +89,8 @@ export class NodeUsageSource {
     const { counters, clock, podsCgroup } = this.deps;
     const plans = [...this.deps.pods.values()].flatMap((pod) => this.plan(pod));
     const paths = ['/', podsCgroup];
-    for (const { path, sandbox, containers } of plans) {
+    for (const { path, containers } of plans) {
       paths.push(path);
-      if (sandbox !== undefined && detail === 'all') paths.push(sandbox.path);
       for (const container of containers) paths.push(container.path);
     }
     const read = await counters.cgroups(paths, detail);
@@ -101,10 +101,10 @@ export class NodeUsageSource {
     };
     const pods = plans.map((plan): PodUsage => {
       const containers = plan.containers.map((container) => ({ ...container, usage: usageOf(container.path) }));
-      const sandbox = plan.sandbox && { ...plan.sandbox, usage: usageOf(plan.sandbox.path) };
-      const pid = sandbox?.usage?.pid ?? containers.find(({ usage }) => usage?.pid !== undefined)?.usage?.pid;
+      // They all live in the pod's network.
+      const pid = containers.find(({ usage }) => usage?.pid !== undefined)?.usage?.pid;
       const network = detail === 'all' && pid !== undefined && !plan.hostNetwork ? counters.network(pid) : undefined;
-      return { ...plan, usage: usageOf(plan.path), containers, sandbox, network };
+      return { ...plan, usage: usageOf(plan.path), containers, network };
     });
     const node = await this.nodeUsage(usageOf('/'));
     const usage = { atMs: clock.now(), node, allPods: usageOf(podsCgroup), podsPath: podsCgroup, pods };

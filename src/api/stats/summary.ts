@@ -79,7 +79,7 @@ export function statsSummary(usage: NodeUsage, filesystems: FilesystemUse | unde
       const claim = specs.find((one) => one.name === name)?.persistentVolumeClaim?.claimName;
       return { ...fs(use, use), name, ...(claim && { pvcRef: { name: claim, namespace: pod.namespace } }) };
     });
-    const processes = [pod.sandbox?.usage, ...pod.containers.map((one) => one.usage)];
+    const processes = pod.containers.map((one) => one.usage);
     return {
       podRef: { name: pod.name, namespace: pod.namespace, uid: pod.uid },
       startTime: rfc3339(pod.startedAt),

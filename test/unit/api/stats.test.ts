@@ -228,7 +228,7 @@ describe('what is shown of it', () => {
           containers: [{ name: 'c', rootfs: { usedBytes: 7 }, logs: { usedBytes: 10 } }],
           volume: [{ name: 'v', usedBytes: 3 }],
           'ephemeral-storage': { usedBytes: 20, inodesUsed: 4 },
-          process_stats: { process_count: 4 },
+          process_stats: { process_count: 2 },
         },
         { podRef: { name: 'b' } },
       ],
