@@ -1,7 +1,10 @@
+import type { EventRecorder } from '../../cluster/port.ts';
 import type { BlockDevices } from '../../host/block/port.ts';
 import type { Files } from '../../host/files/port.ts';
 import type { Mounts } from '../../host/mount/port.ts';
 import { CodedError, tryAll } from '../../kit/errors.ts';
+import type { Pod } from '../../model/pod.ts';
+import { containerReference } from '../act/references.ts';
 import type { FoundVolume, PodVolume, VolumePlugin } from './plugin.ts';
 import type { PodPaths } from './pod-paths.ts';
 import { volumeFailure } from './volume-errors.ts';
@@ -10,6 +13,7 @@ export interface BlockMapsDeps {
   readonly files: Files;
   readonly mounts: Mounts;
   readonly blocks: BlockDevices;
+  readonly events: EventRecorder;
 }
 
 /**
@@ -51,21 +55,32 @@ export class BlockMaps {
     try {
       const link = this.paths.device(uid, plugin.name, specName);
       const isLinked = (await files.lstat(link))?.kind === 'symlink' && (await files.readLink(link)) === device;
-      const bound = await this.boundPath(plugin.name, specName, uid);
-      await files.makeDirectory(parentOf(bound), 0o750);
-      if (!(await this.isMounted(bound))) {
-        await files.createFile(bound, 0o640);
-        await mounts.bind(device, bound);
-      }
       if (!isLinked) {
+        // First, for it is what a process that comes later finds the rest by.
         await files.makeDirectory(parentOf(link), 0o750);
         // Stale after a reboot.
         await files.remove(link);
         await files.symlink(device, link);
       }
+      await files.makeDirectory(this.paths.deviceMaps(plugin.name, specName), 0o750);
+      const bound = await this.boundPath(plugin.name, specName, uid);
+      const isBound = await this.isMounted(bound);
+      if (!isBound) {
+        await files.createFile(bound, 0o640);
+        await mounts.bind(device, bound);
+      }
       if ((await blocks.loopOf(bound)) === undefined) await blocks.attachLoop(bound);
+      if (!isBound)
+        this.tell(pod, specName, [`globalMapPath "${parentOf(bound)}"`, `volumeMapPath "${parentOf(link)}"`]);
     } catch (error) {
       throw volumeFailure('MapVolume.MapBlockVolume failed', specName, error);
+    }
+  }
+
+  private tell(pod: Pod, specName: string, what: readonly string[]): void {
+    for (const path of what) {
+      const message = `MapVolume.MapPodDevice succeeded for volume "${specName}" ${path}`;
+      this.deps.events.event(containerReference(pod), 'Normal', 'SuccessfulMountVolume', message);
     }
   }
 

@@ -9,6 +9,9 @@ export interface DiskMount {
   readonly options: readonly string[];
 }
 
+/** In an error's metadata: what is on the disk instead of the filesystem that was asked for. */
+export const MISMATCH = 'filesystemMismatch';
+
 /** Disks may be large and slow. */
 const MOUNT_MS = 100_000;
 
@@ -35,7 +38,6 @@ export async function formatAndMount(
   } catch (error) {
     if (found === undefined || found === type) throw error;
     const { code, metadata } = error instanceof CodedError ? error : new CodedError('Internal', '');
-    const mismatch = `failed to mount the volume as "${type}", it already contains ${found}. Mount error: ${messageOf(error)}`;
-    throw new CodedError(code, mismatch, metadata, error);
+    throw new CodedError(code, messageOf(error), { ...metadata, [MISMATCH]: found }, error);
   }
 }

@@ -190,7 +190,10 @@ describe.skipIf(process.getuid?.() !== 0)('kinds of volumes on this host', () =>
     await volumes.tearDown('u1');
     persistent['pv'] = { local: { path: device, fsType: 'xfs' } };
     await expect(volumes.setUp(one)).rejects.toThrow(
-      'failed to mount the volume as "xfs", it already contains ext4. Mount error: mount failed: exit status 32',
+      'MountVolume.SetUp failed for volume "pv" : mount failed: exit status 32\nMounting command: mount\n',
+    );
+    expect(events.join()).toContain(
+      'FailedMountOnFilesystemMismatch: MountVolume failed for volume "pv" mount failed: ',
     );
     expect(await blocks.contents(device)).toBe('ext4');
   });
@@ -206,8 +209,9 @@ describe.skipIf(process.getuid?.() !== 0)('kinds of volumes on this host', () =>
     mbr.set([0x55, 0xaa], 510);
     await writeFile(device, mbr, { flag: 'r+' });
     await expect(volumes.setUp(podOf('u1', claimOf('pv')))).rejects.toThrow(
-      'it already contains unknown data, probably partitions',
+      'MountVolume.SetUp failed for volume "pv" : mount failed: exit status 32',
     );
+    expect(await blocks.contents(device)).toBe('unknown data, probably partitions');
   });
 
   it('block volume: the device for its container, held open by a loop device, given back after a restart', async () => {
@@ -223,6 +227,12 @@ describe.skipIf(process.getuid?.() !== 0)('kinds of volumes on this host', () =>
     ]);
     const bound = `${root}/plugins/kubernetes.io~local-volume/volumeDevices/pv/u1`;
     expect((await stat(bound)).isBlockDevice()).toBe(true);
+    // Told once, although it was set up twice.
+    const said = 'SuccessfulMountVolume: MapVolume.MapPodDevice succeeded for volume "pv"';
+    expect(events).toEqual([
+      `${said} globalMapPath "${root}/plugins/kubernetes.io~local-volume/volumeDevices/pv"`,
+      `${said} volumeMapPath "${root}/pods/u1/volumeDevices/kubernetes.io~local-volume"`,
+    ]);
     const loop = await blocks.loopOf(bound);
     expect(loop).toMatch(/^\/dev\/loop\d+$/);
     await make().tearDown('u1');

@@ -4,7 +4,7 @@ import type { Files } from '../../../host/files/port.ts';
 import type { Mounts } from '../../../host/mount/port.ts';
 import { CodedError } from '../../../kit/errors.ts';
 import { containerReference } from '../../act/references.ts';
-import { formatAndMount } from '../format-and-mount.ts';
+import { formatAndMount, MISMATCH } from '../format-and-mount.ts';
 import type { VolumeOwnership } from '../ownership.ts';
 import type { FoundVolume, PodVolume, VolumePlugin } from '../plugin.ts';
 import type { PodPaths } from '../pod-paths.ts';
@@ -95,6 +95,7 @@ export class LocalVolumePlugin implements VolumePlugin {
       await formatAndMount({ blocks, mounts }, { device: path, target, type, options });
     } catch (error) {
       await files.removeDirectory(target);
+      this.tellMismatch(specName, bound?.volume.metadata.uid, error);
       throw error;
     }
     return target;
@@ -131,6 +132,14 @@ export class LocalVolumePlugin implements VolumePlugin {
       'AlreadyMountedVolume',
       `The requested fsGroup is ${fsGroup}, but the volume ${specName} has GID ${present}. The volume may not be shareable.`,
     );
+  }
+
+  /** The volume's owner is told, not only the pod's: the disk holds another filesystem than the volume says. */
+  private tellMismatch(name: string, uid: string | undefined, error: unknown): void {
+    if (!(error instanceof CodedError) || error.metadata[MISMATCH] === undefined) return;
+    const about = { apiVersion: 'v1', kind: 'PersistentVolume', name, ...(uid === undefined ? {} : { uid }) };
+    const message = `MountVolume failed for volume "${name}" ${error.message}`;
+    this.deps.events.event(about, 'Warning', 'FailedMountOnFilesystemMismatch', message);
   }
 
   /** Where pods have the volume mounted, by the mount table. */
