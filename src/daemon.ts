@@ -8,6 +8,7 @@ import type { EffectiveDocument } from './config/effective-documents.ts';
 import { openApiClients } from './daemon/api-clients.ts';
 import { startCaches } from './daemon/caches.ts';
 import { nodeIdentity } from './daemon/certificates.ts';
+import type { CleanedUp } from './daemon/clean-up-rules.ts';
 import { Closers } from './daemon/closers.ts';
 import type { Foundation } from './daemon/foundation.ts';
 import { checkCgroupDriver } from './daemon/host-requirements.ts';
@@ -99,6 +100,19 @@ export async function checkManifests(
   const { formatMistake, ManifestReader, SchemaTree } = await import('./daemon/manifest-check.ts');
   const { manifests, mistakes, files } = await new ManifestReader(new SchemaTree()).read(dir);
   return { mistakes: mistakes.map(formatMistake), objects: manifests.length, files };
+}
+
+/** Asks the daemon of this machine on its metrics port ("127.0.0.1:10249"). */
+export async function askProxy(address: string, path: string): Promise<string> {
+  const colon = address.lastIndexOf(':');
+  const port = Number(address.slice(colon + 1));
+  const ask = await import('./daemon/ask-proxy.ts');
+  return ask.askProxy({ address: address.slice(0, colon).replace(/[[\]]/g, ''), port }, path);
+}
+
+/** Takes Service rules away, those of deckhand and, where asked, of kube-proxy. */
+export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
+  return (await import('./daemon/clean-up-rules.ts')).cleanUpRules(kubeProxy);
 }
 
 async function start(foundation: Foundation, { signal, effective, flags }: DaemonOptions): Promise<void> {

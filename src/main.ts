@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError, Option } from 'commander';
 import type { ConfigCheckOptions } from './commands/config-check.ts';
 import { addConfigOptions } from './commands/flag-options.ts';
+import type { ExplainOptions } from './commands/proxy.ts';
 import { version } from './commands/version.ts';
 import { CodedError, messageOf } from './kit/errors.ts';
 
@@ -40,6 +41,43 @@ function program(end: (code: number) => void): Command {
     .action(async (dir: string) => {
       const { manifestsCheck } = await import('./commands/manifests-check.ts');
       end(await manifestsCheck(dir));
+    });
+
+  const metricsAddress = (): Option =>
+    new Option('--metrics-address <ADDRESS>', "the running daemon's metricsBindAddress").default('127.0.0.1:10249');
+  const output = (): Option =>
+    new Option('-o, --output <FORMAT>', 'how to print it').choices(['text', 'json']).default('text');
+  deckhand
+    .command('explain')
+    .description('say what the node does with something, and why')
+    .command('service <NAMESPACE/NAME>')
+    .description('say where a Service leads to on this node, which endpoints are out and why')
+    .option('--from <IP>', 'a client')
+    .option('--to <ADDRESS:PORT[/PROTOCOL]>', 'where it sends to; otherwise everywhere that the Service answers')
+    .addOption(output())
+    .addOption(metricsAddress())
+    .action(async (service: string, options: ExplainOptions) => {
+      const { explainService } = await import('./commands/proxy.ts');
+      end(await explainService(service, options));
+    });
+  deckhand
+    .command('plan')
+    .description('print the Service rules that the running daemon would write if it began anew, and write nothing')
+    .addOption(output())
+    .addOption(metricsAddress())
+    .action(async (options: ExplainOptions) => {
+      const { planRules } = await import('./commands/proxy.ts');
+      end(await planRules(options));
+    });
+  deckhand
+    .command('proxy')
+    .description('work with Service rules')
+    .command('cleanup')
+    .description('take all Service rules of deckhand away; end the daemon first, or it writes them again')
+    .option('--kube-proxy', 'those of kube-proxy too, whatever its mode')
+    .action(async (options: { kubeProxy?: boolean }) => {
+      const { proxyCleanup } = await import('./commands/proxy.ts');
+      end(await proxyCleanup(options));
     });
 
   deckhand

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
+import { isLoopback, parseIp } from '../model/cidr.ts';
 import { listen } from './listen.ts';
 
 export interface Answer {
@@ -11,8 +12,14 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+export interface PlainRequest {
+  readonly query: URLSearchParams;
+  /** It comes from this machine. */
+  readonly isLocal: boolean;
+}
+
 /** undefined: there is nothing at that path. */
-export type Answers = (path: string) => Answer | undefined | Promise<Answer | undefined>;
+export type Answers = (path: string, request: PlainRequest) => Answer | undefined | Promise<Answer | undefined>;
 
 export interface PlainServerOptions {
   readonly address: string;
@@ -39,13 +46,14 @@ export class PlainServer {
       // A body is nothing that is wanted here.
       request.resume();
       const isRead = request.method === 'GET' || request.method === 'HEAD';
-      const path = (request.url ?? '/').split('?')[0] ?? '/';
+      const [path = '/', query = ''] = (request.url ?? '/').split('?');
+      const asked = { query: new URLSearchParams(query), isLocal: isLoopbackText(request.socket.remoteAddress ?? '') };
       const send = ({ status, type, body, headers }: Answer): void => {
         response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff', ...headers });
         response.end(request.method === 'HEAD' ? undefined : body);
       };
       const text = (status: number, body: string): Answer => ({ status, type: 'text/plain; charset=utf-8', body });
-      Promise.resolve(isRead ? deps.answers(path) : text(405, 'Method Not Allowed\n')).then(
+      Promise.resolve(isRead ? deps.answers(path, asked) : text(405, 'Method Not Allowed\n')).then(
         (answer) => send(answer ?? text(404, '404 page not found\n')),
         (error: unknown) => {
           this.log.warn({ path, error: messageOf(error) }, `the server of ${this.options.what} could not answer`);
@@ -70,4 +78,9 @@ export class PlainServer {
     this.server.closeAllConnections();
     await new Promise<void>((resolve) => this.server.close(() => resolve()));
   }
+}
+
+function isLoopbackText(address: string): boolean {
+  const ip = parseIp(address.replace(/^::ffff:/, ''));
+  return ip !== undefined && isLoopback(ip);
 }

@@ -4,14 +4,20 @@ import type { ProxyHealth } from '../api/proxy-health.ts';
 import type { EventRecorder } from '../cluster/port.ts';
 import type { NetPort } from '../host/net/port.ts';
 import { messageOf } from '../kit/errors.ts';
+import type { ServiceInspector } from '../services/explain/service-inspector.ts';
 import { nodePortScope } from '../services/policy/node-port-scope.ts';
 import type { ProxyFacts } from '../services/port.ts';
+import { answerInspection } from './answer-inspection.ts';
 import type { Foundation } from './foundation.ts';
 
 /** kube-proxy's two ports: health for load balancers on one, metrics and mode for people and Prometheus on the other. */
 export async function serveProxy(
   foundation: Foundation,
-  { mode, health }: { readonly mode: string; readonly health: ProxyHealth },
+  {
+    mode,
+    health,
+    inspector,
+  }: { readonly mode: string; readonly health: ProxyHealth; readonly inspector: ServiceInspector },
 ): Promise<void> {
   const { config, metrics } = foundation;
   const text = (body: string): { status: number; type: string; body: string } => ({
@@ -19,7 +25,7 @@ export async function serveProxy(
     type: 'text/plain; charset=utf-8',
     body,
   });
-  const rest: Answers = async (path) => {
+  const rest: Answers = async (path, request) => {
     switch (path) {
       case '/healthz':
         return text('ok');
@@ -28,7 +34,7 @@ export async function serveProxy(
       case '/metrics':
         return { status: 200, type: metrics.contentType, body: await metrics.text() };
       default:
-        return undefined;
+        return request.isLocal ? answerInspection(path, request.query, inspector) : undefined;
     }
   };
   await serve(foundation, 'the proxy health', 'healthzBindAddress', config.services.healthz, health.answers);

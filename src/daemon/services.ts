@@ -8,10 +8,12 @@ import type { Node } from '../model/node.ts';
 import type { IPFamily } from '../model/service.ts';
 import type { LocalReadiness } from '../pods/local-readiness.ts';
 import { applyKernelSettings } from '../services/act/kernel-settings.ts';
+import { ServiceInspector } from '../services/explain/service-inspector.ts';
 import { ServiceLoop } from '../services/loop.ts';
 import type { LocalDetector, ProxyFacts } from '../services/port.ts';
 import { ProxyMetrics } from '../services/proxy-metrics.ts';
 import type { Caches } from './caches.ts';
+import { removeOtherMode } from './clean-up-rules.ts';
 import type { Foundation } from './foundation.ts';
 import { openProxyBackends } from './proxy-backends.ts';
 import { openHealthCheckNodePorts, serveProxy } from './proxy-servers.ts';
@@ -84,8 +86,17 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
     },
   );
   closers.add('Service rules', () => loop.close());
-  await serveProxy(foundation, { mode: opened.mode, health });
-  void loop.start().catch((error: unknown) => logger.debug({ error: String(error) }, 'the Service loop never started'));
+  await serveProxy(foundation, {
+    mode: opened.mode,
+    health,
+    inspector: new ServiceInspector({ loop, backends, net }),
+  });
+  void loop
+    .start()
+    .then(() => loop.settled())
+    // The rules are in the kernel: what another mode left can go without a gap.
+    .then(() => removeOtherMode(opened.mode, logger))
+    .catch((error: unknown) => logger.debug({ error: String(error) }, 'the Service loop never started'));
   return loop;
 }
 

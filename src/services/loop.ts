@@ -13,6 +13,7 @@ import { UdpFlowCleaner } from './act/udp-flow-cleaner.ts';
 import type { Problem, ServicePortRules } from './model.ts';
 import { type ServiceEvent, ServiceObserver } from './observe/service-observer.ts';
 import { nodePortScope } from './policy/node-port-scope.ts';
+import type { ServiceInput } from './policy/service-rules.ts';
 import type {
   BaseRules,
   HealthChecks,
@@ -218,6 +219,22 @@ export class ServiceLoop {
         signal?.addEventListener('abort', aborted, { once: true });
       });
     }
+  }
+
+  /** Everything that a backend of this family would have to hold now; each Service is worked out when it is asked for. */
+  wanted(family: IPFamily): RuleChange {
+    const { observer } = this;
+    const services = {
+      *[Symbol.iterator]() {
+        for (const key of observer.keys()) yield [key, observer.rules(key, family).rules] as const;
+      },
+    };
+    return { base: this.baseOf(family), services, complete: true };
+  }
+
+  /** What one Service's rules are made of; undefined when there is none of that name. */
+  inputOf(service: string, family: IPFamily): ServiceInput | undefined {
+    return this.observer.input(service, family);
   }
 
   /** Ends syncing; waits for a transaction under way. The rules stay. */

@@ -156,9 +156,10 @@ export class Deckhand {
   }
 
   /** Starts it again with the same flags and data. */
-  async restart(): Promise<void> {
+  /** `more` flags go before those that it has. */
+  async restart(more: readonly string[] = []): Promise<void> {
     if (this.alive) await this.stop();
-    this.process = this.run.spawn('deckhand', this.argv, { netns: this.netns, env: this.env });
+    this.process = this.run.spawn('deckhand', [...this.argv, ...more], { netns: this.netns, env: this.env });
     // A data directory that was lost meanwhile gets new certificates.
     this.client = undefined;
     await this.whenHealthy();

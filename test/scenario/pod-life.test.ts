@@ -27,6 +27,31 @@ describe('the life of a pod', () => {
     expect(world.isClean()).toBe(true);
   });
 
+  it('a container gets its SIGTERM once this node sends no connection to its pod any more, and not before', async () => {
+    const told: string[] = [];
+    let left: () => void = () => {};
+    const leaving = new PodWorld({
+      endpointsLeft: () => {
+        told.push(`${leaving.localReadiness.get(leaving.status('p')?.podIP ?? '')}`);
+        return new Promise((resolve) => {
+          left = resolve;
+        });
+      },
+    });
+    await leaving.start();
+    leaving.apply('p');
+    await leaving.pass(50);
+    leaving.delete('p');
+    await leaving.pass(200);
+    // Whoever is waited for knows already that the pod is being ended.
+    expect(told).toEqual(['terminating']);
+    expect(leaving.cri.container('p', 'app')?.state).toBe('RUNNING');
+    left();
+    await leaving.pass(100);
+    expect(leaving.isClean()).toBe(true);
+    await leaving.stop();
+  });
+
   it('a container that crashes comes back, later each time', async () => {
     world.apply('p');
     await world.pass(50);

@@ -204,6 +204,8 @@ export interface PodWorldOptions extends FakeCriOptions {
   /** Which absent pods are unwanted; by default all are. */
   readonly sources?: PodSources;
   readonly maxCrashBackoffMs?: number;
+  /** What a container that is being ended waits for before its SIGTERM. */
+  readonly endpointsLeft?: () => Promise<void>;
   /** The agent hears of an exit at once, the CRI knows of it only so much later, as containerd's does (45 ms). */
   readonly exitLagMs?: number;
   /** The agent gets no events; whoever else listens does. */
@@ -220,6 +222,7 @@ export class PodWorld {
   readonly clock = new ManualClock();
   readonly cri: FakeCri;
   readonly network: FakeProbe;
+  readonly localReadiness = new LocalReadiness(() => {});
   readonly pods = new PodsInMemory();
   readonly parts: PartsInMemory;
   /** Bytes by pod: the most that a pod ever used; pods that are not here cannot be asked about. */
@@ -313,7 +316,7 @@ export class PodWorld {
         metrics: podMetrics,
         clock,
         log,
-        endpointsLeft: async () => {},
+        endpointsLeft: this.options.endpointsLeft ?? (async () => {}),
         again: (uid) => loop.request(uid),
       },
     );
@@ -328,7 +331,7 @@ export class PodWorld {
         probes,
         statuses,
         events,
-        localReadiness: new LocalReadiness(() => {}),
+        localReadiness: this.localReadiness,
         admit: (pod, others) =>
           this.node === undefined
             ? undefined

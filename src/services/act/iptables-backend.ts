@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { IptablesPort } from '../../host/iptables/port.ts';
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
-import type { Logger } from '../../kit/log.ts';
+import { type Logger, silent } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
 import { DesiredDispatch } from '../delta/iptables/desired-dispatch.ts';
 import { countRules, type KernelBelief, parseKernelBelief } from '../delta/iptables/kernel-belief.ts';
@@ -112,6 +112,19 @@ export class IptablesBackend implements ProxyBackend {
       }
     }
     return true;
+  }
+
+  async plan(change: RuleChange): Promise<readonly string[]> {
+    const texts: string[] = [];
+    const iptables: IptablesPort = {
+      family: this.family,
+      flavour: this.iptables.flavour,
+      restore: async (text) => void texts.push(text),
+      save: (table) => this.iptables.save(table),
+      list: (table, chain) => this.iptables.list(table, chain),
+    };
+    await new IptablesBackend({ iptables, log: silent }).sync(change);
+    return texts;
   }
 
   async cleanup(): Promise<void> {

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { NftablesPort } from '../../host/nftables/port.ts';
 import { nftFamily } from '../../host/nftables/port.ts';
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
-import type { Logger } from '../../kit/log.ts';
+import { type Logger, silent } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
 import { type ListedTable, parseTable } from '../delta/nftables/parse-listing.ts';
 import { assignPlaces } from '../delta/nftables/places.ts';
@@ -120,6 +120,19 @@ export class NftablesBackend implements ProxyBackend {
     if ((await this.isAsWritten(this.frame.at(-1))) && (await this.isAsWritten(next))) return true;
     this.forget();
     return false;
+  }
+
+  async plan(change: RuleChange): Promise<readonly string[]> {
+    const texts: string[] = [];
+    const nftables: NftablesPort = {
+      family: this.family,
+      apply: async (text) => void texts.push(text),
+      table: (name) => this.nft.table(name),
+      chain: (table, name) => this.nft.chain(table, name),
+      close: async () => {},
+    };
+    await new NftablesBackend({ nftables, log: silent }).sync(change);
+    return texts;
   }
 
   async cleanup(): Promise<void> {

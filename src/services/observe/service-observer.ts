@@ -4,7 +4,13 @@ import { formatIp, parseIp } from '../../model/cidr.ts';
 import { keyOf } from '../../model/meta.ts';
 import type { EndpointSlice, IPFamily, Service } from '../../model/service.ts';
 import type { Problem, ServicePortRules } from '../model.ts';
-import { isProxied, isProxiedSlice, serviceNameLabel, serviceRules } from '../policy/service-rules.ts';
+import {
+  isProxied,
+  isProxiedSlice,
+  type ServiceInput,
+  serviceNameLabel,
+  serviceRules,
+} from '../policy/service-rules.ts';
 import type { LocalEndpoints, ProxyFacts } from '../port.ts';
 
 /** Written by the EndpointSlice controller: when the change that led to this version of the slice happened. */
@@ -74,16 +80,22 @@ export class ServiceObserver {
     key: string,
     family: IPFamily,
   ): { readonly rules: readonly ServicePortRules[]; readonly problems: readonly Problem[] } {
+    const input = this.input(key, family);
+    return input === undefined ? { rules: [], problems: [] } : serviceRules(input);
+  }
+
+  /** What the rules of one Service are worked out from; undefined when it is gone. */
+  input(key: string, family: IPFamily): ServiceInput | undefined {
     const service = this.deps.services.get(key);
-    if (service === undefined) return { rules: [], problems: [] };
+    if (service === undefined) return undefined;
     const names = [...(this.slicesOf.get(key) ?? [])].sort();
-    return serviceRules({
+    return {
       service,
       slices: names.flatMap((name) => this.deps.slices.get(name) ?? []),
       family,
       facts: this.facts,
       local: (address) => this.deps.localEndpoints?.get(address),
-    });
+    };
   }
 
   private onSlice(change: Change<EndpointSlice>): void {

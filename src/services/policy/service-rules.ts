@@ -168,8 +168,13 @@ function targetOf(candidate: Candidate): Target {
   return { address: candidate.address, port: candidate.port, local: candidate.local };
 }
 
-/** The endpoints behind one port from all slices, sorted by their text, each address and port once. */
-function candidatesOf(input: ServiceInput, portName: string, protocol: Protocol, problems: Problem[]): Candidate[] {
+/** The endpoints behind one port from all slices, usable or not, sorted by their text, each address and port once. */
+export function candidatesOf(
+  input: ServiceInput,
+  portName: string,
+  protocol: Protocol,
+  problems: Problem[],
+): Candidate[] {
   const found = new Map<string, Candidate>();
   for (const slice of input.slices) {
     if (slice.addressType !== input.family) continue;

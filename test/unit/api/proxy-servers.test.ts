@@ -22,7 +22,7 @@ function healthOf(families: readonly ProxierState[], node: Partial<Node> | undef
     metrics,
   });
   const ask = async (path: string): Promise<{ status: number | undefined; body: unknown }> => {
-    const answer = await health.answers(path);
+    const answer = await health.answers(path, { query: new URLSearchParams(), isLocal: true });
     return { status: answer?.status, body: answer === undefined ? undefined : JSON.parse(answer.body) };
   };
   return { health, metrics, ask };
