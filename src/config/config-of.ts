@@ -195,6 +195,9 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
         min: proxy.conntrack.min,
         tcpEstablishedMs: proxy.conntrack.tcpEstablishedTimeout,
         tcpCloseWaitMs: proxy.conntrack.tcpCloseWaitTimeout,
+        tcpBeLiberal: proxy.conntrack.tcpBeLiberal,
+        udpMs: proxy.conntrack.udpTimeout,
+        udpStreamMs: proxy.conntrack.udpStreamTimeout,
       },
     },
   };

@@ -201,6 +201,9 @@ export interface Config {
       readonly min: number;
       readonly tcpEstablishedMs: number;
       readonly tcpCloseWaitMs: number;
+      readonly tcpBeLiberal: boolean;
+      readonly udpMs: number;
+      readonly udpStreamMs: number;
     };
     /** Where kube-proxy's /healthz and /livez are, and its /metrics and /proxyMode. */
     readonly healthz: { readonly address: string; readonly port: number };

@@ -15,8 +15,23 @@ export interface Caches {
   readonly pods: WatchCache<Pod, Pod>;
   readonly services: WatchCache<Service, Service>;
   readonly slices: WatchCache<EndpointSlice, EndpointSlice>;
+  /** Of a cluster that is joined; the embedded API's ranges are known by configuration. */
+  readonly serviceCIDRs: WatchCache<ServiceCIDR, ServiceCIDR> | undefined;
   readonly metrics: WatchCacheMetrics;
 }
+
+/** networking.k8s.io/v1: ranges from which cluster IPs are given. */
+export interface ServiceCIDR extends KubeObject {
+  spec?: { cidrs?: string[] };
+}
+
+const serviceCIDRs: ResourceType = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  plural: 'servicecidrs',
+  kind: 'ServiceCIDR',
+  namespaced: false,
+};
 
 /** Starts the watches that the node lives by: itself, its pods, and the Services and EndpointSlices of the cluster. */
 export function startCaches(foundation: Foundation, clients: { main: ApiClient; services: ApiClient }): Caches {
@@ -45,6 +60,8 @@ export function startCaches(foundation: Foundation, clients: { main: ApiClient; 
       (raw) => CompactEndpointSlice.of(raw, config.nodeName),
       { labelSelector: '!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name' },
     ),
+    serviceCIDRs:
+      config.kubeconfig === undefined ? undefined : start<ServiceCIDR>(clients.services, serviceCIDRs, slim),
     metrics,
   };
 }

@@ -195,6 +195,7 @@ function followNode(
     if (podCIDRs.length > 0) follower.set(podCIDRs);
     services.setFacts(
       proxyFacts(config, {
+        caches,
         hostIPs,
         podCIDRs: () => (podCIDRs.length > 0 ? podCIDRs : config.pods.podCIDR),
         zone: () => zoneOf(current),
@@ -202,6 +203,8 @@ function followNode(
     );
   };
   foundation.closers.add('Node listener', caches.node.subscribe(follow));
+  const ranges = caches.serviceCIDRs?.subscribe(follow);
+  if (ranges !== undefined) foundation.closers.add('ServiceCIDR listener', ranges);
   if (caches.node.synced) follow();
 }
 

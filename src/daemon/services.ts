@@ -54,6 +54,9 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
       conntrackMin: conntrack.min,
       tcpEstablishedSeconds: Math.floor(conntrack.tcpEstablishedMs / 1000),
       tcpCloseWaitSeconds: Math.floor(conntrack.tcpCloseWaitMs / 1000),
+      tcpBeLiberal: conntrack.tcpBeLiberal,
+      udpSeconds: Math.floor(conntrack.udpMs / 1000),
+      udpStreamSeconds: Math.floor(conntrack.udpStreamMs / 1000),
     },
     net,
     logger,
@@ -111,7 +114,10 @@ export async function rulesFollowed(loop: ServiceLoop, clock: Clock): Promise<vo
   timer.cancel();
 }
 
-export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 'podCIDRs' | 'zone'>): ProxyFacts {
+export function proxyFacts(
+  config: Config,
+  deps: Pick<ServicesDeps, 'hostIPs' | 'podCIDRs' | 'zone'> & { readonly caches: Pick<Caches, 'serviceCIDRs'> },
+): ProxyFacts {
   const { services } = config;
   const nodeIPs: Partial<Record<IPFamily, string>> = {};
   for (const ip of deps.hostIPs()) nodeIPs[ip.includes(':') ? 'IPv6' : 'IPv4'] ??= ip;
@@ -124,7 +130,10 @@ export function proxyFacts(config: Config, deps: Pick<ServicesDeps, 'hostIPs' | 
     masqueradeAll: services.masqueradeAll,
     masqueradeBit: services.masqueradeBit,
     localhostNodePorts: services.localhostNodePorts,
-    serviceCIDRs: config.kubeconfig === undefined ? config.embeddedAPI.serviceCIDR : [],
+    serviceCIDRs:
+      deps.caches.serviceCIDRs === undefined
+        ? config.embeddedAPI.serviceCIDR
+        : [...deps.caches.serviceCIDRs.values()].flatMap((one) => one.spec?.cidrs ?? []),
   };
 }
 

@@ -511,6 +511,10 @@ export class ServiceLoop {
 
   private countFailure(lane: Lane, partial: boolean): void {
     const label = { ip_family: lane.family };
+    if (lane.backend.name === 'nftables') {
+      this.deps.metrics.nftablesFailures.inc(label);
+      return;
+    }
     this.deps.metrics.restoreFailures.inc(label);
     if (partial) this.deps.metrics.partialRestoreFailures.inc(label);
   }

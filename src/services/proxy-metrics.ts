@@ -24,6 +24,7 @@ export class ProxyMetrics {
   readonly rulesLast: Gauge;
   readonly restoreFailures: Counter;
   readonly partialRestoreFailures: Counter;
+  readonly nftablesFailures: Counter;
   readonly noLocalEndpoints: Gauge;
   readonly conntrackDeleted: Counter;
   readonly conntrackDuration: Histogram;
@@ -58,6 +59,7 @@ export class ProxyMetrics {
     this.rulesLast = gauge('iptables_last', 'Rules written by the last sync.', ['table', 'ip_family']);
     this.restoreFailures = counter('iptables_restore_failures', 'Transactions that failed.');
     this.partialRestoreFailures = counter('iptables_partial_restore_failures', 'Failed transactions of some Services.');
+    this.nftablesFailures = counter('nftables_sync_failures', 'Syncs of nftables that failed.');
     this.noLocalEndpoints = gauge('no_local_endpoints_total', 'Service ports with policy Local and no endpoint here.', [
       'traffic_policy',
       'ip_family',

@@ -12,6 +12,9 @@ export interface KernelSettingsOptions {
   readonly conntrackMin?: number;
   readonly tcpEstablishedSeconds?: number;
   readonly tcpCloseWaitSeconds?: number;
+  readonly tcpBeLiberal?: boolean;
+  readonly udpSeconds?: number;
+  readonly udpStreamSeconds?: number;
 }
 
 export interface KernelSettings {
@@ -80,8 +83,14 @@ function wishesOf(options: KernelSettingsOptions): Wish[] {
     if (value > 0) wishes.push({ name: `net.netfilter.nf_conntrack_${name}`, value, how, otherwise });
   };
   conntrack('max', flows, 'at least', 'new connections fail once the table of connections is full');
+  // The kernel makes four entries a bucket; more, and looking one up takes long (pkg/proxy/conntrack/sysctls.go).
+  conntrack('buckets', Math.floor(flows / 4), 'at least', 'looking up a connection takes longer when there are many');
   const kept = 'idle connections are forgotten sooner or later than with kube-proxy';
   conntrack('tcp_timeout_established', tcpEstablishedSeconds, 'exactly', kept);
   conntrack('tcp_timeout_close_wait', tcpCloseWaitSeconds, 'exactly', kept);
+  const { tcpBeLiberal = false, udpSeconds = 0, udpStreamSeconds = 0 } = options;
+  conntrack('tcp_be_liberal', tcpBeLiberal ? 1 : 0, 'exactly', 'packets out of the window are dropped as INVALID');
+  conntrack('udp_timeout', udpSeconds, 'exactly', kept);
+  conntrack('udp_timeout_stream', udpStreamSeconds, 'exactly', kept);
   return wishes;
 }

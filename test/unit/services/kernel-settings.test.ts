@@ -40,6 +40,17 @@ describe('applyKernelSettings', () => {
     expect(many.sysctls.get('net.ipv4.conf.all.route_localnet')).toBe('1');
   });
 
+  it('the hash table of connections, UDP time-outs and tcp_be_liberal, where asked for', async () => {
+    const names = ['buckets', 'udp_timeout', 'udp_timeout_stream', 'tcp_be_liberal'];
+    const net = new FakeNet(Object.fromEntries(names.map((name) => [`net.netfilter.nf_conntrack_${name}`, '0'])));
+    const values = (): unknown[] => names.map((name) => net.sysctls.get(`net.netfilter.nf_conntrack_${name}`));
+    await applyKernelSettings(options, net, silent);
+    expect(values()).toEqual(['32768', '0', '0', '0']);
+    const asked = { ...options, udpSeconds: 30, udpStreamSeconds: 180, tcpBeLiberal: true };
+    expect(await applyKernelSettings(asked, net, silent)).toEqual({ tcpBeLiberal: true });
+    expect(values()).toEqual(['32768', '30', '180', '1']);
+  });
+
   it('warns and goes on where something cannot be set', async () => {
     const warnings: unknown[] = [];
     const log = { ...silent, warn: (fields: unknown) => void warnings.push(fields) };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FakeNftables } from '../../../../src/host/nftables/fake.ts';
+import { CodedError } from '../../../../src/kit/errors.ts';
 import { silent } from '../../../../src/kit/log.ts';
 import { NftablesBackend } from '../../../../src/services/act/nftables-backend.ts';
 import { service, slice } from '../support/objects.ts';
@@ -84,6 +85,20 @@ describe('poison', () => {
     expect(await listing(kernel)).toContain('172.30.0.7 ');
     expect(world.loop.status().families[0]?.setAside).toHaveLength(2);
     expect(told).toHaveLength(3);
+  });
+});
+
+describe('metrics', () => {
+  it('a sync that fails is counted under nftables', async () => {
+    const kernel = new FakeNftables();
+    const world = await worldOn(kernel, 1);
+    kernel.failNext(new CodedError('CommandFailed', 'refused'));
+    world.slices.put(slice('ns/s1', ['10.1.0.7']));
+    await world.settle(100);
+    const text = await world.metrics.text();
+    expect(text).toContain('kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"} 1');
+    expect(text).not.toContain('iptables_restore_failures_total{');
+    expect(await listing(kernel)).toContain('10.1.0.7');
   });
 });
 
