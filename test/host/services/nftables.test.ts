@@ -153,6 +153,52 @@ describe.skipIf(!isRoot)('the nftables backend on a real kernel', () => {
     expect(await listing()).not.toContain('172.30.0.2');
   });
 
+  it('ranges that overlap, touch or are out of order read back as they were written', async () => {
+    for (const family of ['IPv4', 'IPv6'] as const) {
+      const [vip, lb, ends, ranges, serviceCIDRs] =
+        family === 'IPv4'
+          ? [
+              '172.30.0.1',
+              '192.168.0.77',
+              '10.9.0.1',
+              ['10.2.0.0/16', '10.1.0.0/16', '10.1.3.0/24', '192.0.2.9/32', '192.168.0.0/24'],
+              ['10.96.0.0/16', '10.100.0.0/16', '10.97.0.0/16'],
+            ]
+          : [
+              'fd00:9::1',
+              'fd00:8::1',
+              'fd00:3::1',
+              ['fd00:2::/64', 'fd00:1::/64', 'fd00:0:0:1::/64', 'fd00::/64', 'fd00:5::1/128'],
+              ['fd00:97::/112', 'fd00:96::/112'],
+            ];
+      const opened = await openNftables({ family, prefix });
+      if (opened === undefined) throw new Error(`no nftables for ${family}`);
+      const one = {
+        ...service('ns/ranges', {
+          clusterIP: vip,
+          clusterIPs: [vip],
+          type: 'LoadBalancer',
+          loadBalancerSourceRanges: ranges,
+        }),
+        status: { loadBalancer: { ingress: [{ ip: lb }] } },
+      };
+      const services: World = new Map([
+        ['ns/ranges', rulesOf(one, [slice('ns/ranges', [ends], { addressType: family })], family)],
+      ]);
+      const change = {
+        base: { ...base, family, localDetector: { kind: 'none' as const }, serviceCIDRs },
+        services,
+        complete: true,
+      };
+      const backend = new NftablesBackend({ nftables: opened, log: silent });
+      expect((await backend.sync(change)).setAside).toEqual([]);
+      // Each look is at the last chain and one other.
+      for (let look = 0; look < 20; look++) expect(await backend.intact()).toBe(true);
+      expect((await new NftablesBackend({ nftables: opened, log: silent }).sync(change)).operations).toBe(0);
+      await backend.cleanup();
+    }
+  });
+
   it('of two Services with one external address the first one answers, and then the other', async () => {
     await clean();
     const make = (name: string, clusterIP: string): readonly ServicePortRules[] =>

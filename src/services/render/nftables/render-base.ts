@@ -1,6 +1,7 @@
 import type { BaseRules } from '../../port.ts';
+import { addressRanges } from './address-ranges.ts';
 import { container } from './containers.ts';
-import { localSource, markRule, markText, oneOf, wordsOf } from './words.ts';
+import { localSource, markRule, markText, wordsOf } from './words.ts';
 
 export interface Chain {
   readonly name: string;
@@ -48,7 +49,9 @@ export function renderBase(base: BaseRules): readonly Chain[] {
       rules: [
         `${ip} daddr @${container.clusterIps} reject`,
         // An address of the range that no Service has: it would leave the node by the default route, and come back.
-        ...(base.serviceCIDRs.length === 0 ? [] : [`${ip} daddr ${oneOf(base.serviceCIDRs)} drop`]),
+        ...(base.serviceCIDRs.length === 0
+          ? []
+          : [`${ip} daddr ${addressRanges(base.serviceCIDRs, base.family)} drop`]),
       ],
     },
     // The priority is where a packet can carry a number from one rule to the next; `endpointRule` takes it away again.

@@ -1,10 +1,11 @@
 import type { Decision, Frontend, ServicePortRules, Target } from '../../model.ts';
 import type { BaseRules } from '../../port.ts';
+import { addressRanges } from './address-ranges.ts';
 import { container, endpointsMap } from './containers.ts';
 import type { Chain } from './render-base.ts';
 import { balanceChains, externalChain, localExternalChain } from './shared-chains.ts';
 import { renderSticky, type StickyRules } from './sticky.ts';
-import { type Hash, oneOf, protocolNumber, shortHash, wordsOf } from './words.ts';
+import { type Hash, protocolNumber, shortHash, wordsOf } from './words.ts';
 
 /** One element of a set or map. */
 export interface Element {
@@ -160,6 +161,6 @@ function firewallOf(address: string, port: ServicePortRules, base: BaseRules, ha
   if (port.sourceRanges.length === 0) return undefined;
   // The node's own traffic to a load balancer leaves with that address where it is the node's (upstream, KEP-1860).
   const sources = port.sourceRangesHaveNode ? [...port.sourceRanges, address] : port.sourceRanges;
-  const rule = `${wordsOf(base.family).ip} saddr != ${oneOf(sources)} drop`;
+  const rule = `${wordsOf(base.family).ip} saddr != ${addressRanges(sources, base.family)} drop`;
   return { name: `firewall/${shortHash(hash, rule)}`, rules: [rule] };
 }

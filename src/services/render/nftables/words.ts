@@ -1,6 +1,7 @@
 import type { Protocol } from '../../../model/pod.ts';
 import type { IPFamily } from '../../../model/service.ts';
 import type { BaseRules, LocalDetector } from '../../port.ts';
+import { addressRanges } from './address-ranges.ts';
 
 /** Everything of ours is in this table, one for each address family; taking it away takes everything. */
 export const tableName = 'deckhand';
@@ -52,7 +53,7 @@ export function localSource(detector: LocalDetector, base: BaseRules, negated: b
   switch (detector.kind) {
     case 'clusterCIDR': {
       const own = detector.cidrs.filter((cidr) => cidr.includes(':') === (base.family === 'IPv6'));
-      return own.length === 0 ? '' : `${ip} saddr ${not}${oneOf(own)}`;
+      return own.length === 0 ? '' : `${ip} saddr ${not}${addressRanges(own, base.family)}`;
     }
     case 'bridgeInterface':
       return `iifname ${not}"${detector.name}"`;
@@ -61,12 +62,6 @@ export function localSource(detector: LocalDetector, base: BaseRules, negated: b
     case 'none':
       return '';
   }
-}
-
-/** One value as it is, several as an anonymous set. */
-export function oneOf(values: readonly string[]): string {
-  const [first = ''] = values;
-  return values.length === 1 ? first : `{ ${values.join(', ')} }`;
 }
 
 export type Hash = (text: string) => Uint8Array;
