@@ -1,3 +1,5 @@
+import { canonicalQuantity } from '../../model/canonical-quantity.ts';
+import type { ResourceList } from '../../model/meta.ts';
 import type {
   Container,
   ContainerPort,
@@ -12,7 +14,8 @@ import type {
   Volume,
   VolumeProjection,
 } from '../../model/pod.ts';
-import { isPodLevelResource } from '../../model/pod-resources.ts';
+import { containerRequests, isPodLevelResource, podLimits } from '../../model/pod-resources.ts';
+import { formatNano, type Nano } from '../../model/quantity.ts';
 
 /** rw-r--r--, the mode of files made from ConfigMaps, Secrets and the downward API. */
 const FILE_MODE = 0o644;
@@ -98,29 +101,54 @@ function applyHttpDefaults(action: HTTPGetAction | undefined): void {
   action.scheme ||= 'HTTP';
 }
 
-/** A request that is not given is as large as the limit; resizing in place needs a policy for cpu and memory. */
-function applyResourceDefaults(container: Container): void {
-  const { resources } = container;
-  if (resources === undefined) return;
-  if (resources.limits !== undefined) resources.requests = { ...resources.limits, ...resources.requests };
-  const policies = container.resizePolicy ?? [];
-  for (const resourceName of ['cpu', 'memory']) {
-    const used = resources.requests?.[resourceName] !== undefined;
-    if (!used || policies.some((policy) => policy.resourceName === resourceName)) continue;
-    policies.push({ resourceName, restartPolicy: 'NotRequired' });
-  }
-  if (policies.length > 0) container.resizePolicy = policies;
+/** A request that is not given is as large as the limit. */
+function applyResourceDefaults({ resources }: Container): void {
+  if (resources?.limits !== undefined) resources.requests = { ...resources.limits, ...resources.requests };
 }
 
-/** Pod-level requests (KEP-2837): absent ones equal the limit unless a container asks for the resource itself. */
+/**
+ * Pod-level values (KEP-2837) that are not given: of huge pages the limit is what the containers have together; requests
+ * are the containers' together where these ask for the resource, else the limit.
+ */
 function applyPodResourceDefaults(spec: PodSpec, resources: ResourceRequirements): void {
-  for (const [name, limit] of Object.entries(resources.limits ?? {})) {
-    if (!isPodLevelResource(name)) continue;
-    const containers = [...spec.containers, ...(spec.initContainers ?? [])];
-    if (containers.some((container) => container.resources?.requests?.[name] !== undefined)) continue;
-    resources.requests ??= {};
-    resources.requests[name] ??= limit;
+  const pod: Pod = { metadata: {}, spec };
+  const limits = podLimits({ ...pod, spec: withoutPodLevel(spec) });
+  for (const [name, amount] of Object.entries(limits)) {
+    if (isEmpty(resources.limits) && isEmpty(resources.requests)) break;
+    if (!name.startsWith('hugepages-') || resources.requests?.[name] !== undefined) continue;
+    resources.limits = { [name]: sumText(spec, 'limits', name, amount), ...resources.limits };
   }
+  if (isEmpty(resources.limits)) return;
+  const requests = { ...resources.requests };
+  for (const [name, amount] of Object.entries(containerRequests(pod))) {
+    if (name === 'cpu' || name === 'memory') requests[name] ??= sumText(spec, 'requests', name, amount);
+  }
+  for (const [name, limit] of Object.entries(resources.limits ?? {})) {
+    if (isPodLevelResource(name)) requests[name] ??= limit;
+  }
+  if (!isEmpty(requests)) resources.requests = requests;
+}
+
+function withoutPodLevel({ resources: _resources, overhead: _overhead, ...spec }: PodSpec): PodSpec {
+  return spec;
+}
+
+function isEmpty(list: ResourceList | undefined): boolean {
+  return Object.keys(list ?? {}).length === 0;
+}
+
+/** A sum of bytes is written as its first part is ("64Mi" or "64M"). */
+function sumText(
+  { containers, initContainers = [] }: PodSpec,
+  list: 'requests' | 'limits',
+  name: string,
+  amount: Nano,
+): string {
+  const parts = [...containers, ...initContainers].map(({ resources }) => resources?.[list]?.[name]);
+  const first = String(parts.find((part) => part !== undefined) ?? '');
+  const whole = amount / 1_000_000_000n;
+  if (first.endsWith('i') && whole % 1024n === 0n) return canonicalQuantity(`${whole / 1024n}Ki`);
+  return canonicalQuantity(formatNano(amount));
 }
 
 function applyVolumeDefaults(volume: Volume): void {

@@ -60,6 +60,7 @@ export const servedResources: readonly ServedResource[] = [
       connect('exec', 'PodExecOptions'),
       { name: 'log', verbs: ['get'] },
       connect('portforward', 'PodPortForwardOptions'),
+      { name: 'resize', verbs: ['get', 'patch', 'update'] },
       status,
     ],
     ['all'],

@@ -7,6 +7,7 @@ import { resources } from '../../model/resource.ts';
 import { preparedSigningRequest, updatedSigningRequest } from '../certificates/signing-request-rules.ts';
 import { hasStatus, type ServedResource } from '../discovery/served-resources.ts';
 import { anonymous, type Identity } from './identity.ts';
+import { preparedResize } from './prepare-resize.ts';
 
 /** What a writer may not say about a new object is taken out; what it begins with is put in (PrepareForCreate). */
 export function prepareForCreate(
@@ -82,6 +83,7 @@ export function prepareForUpdate(
     } as KubeObject;
   }
   if (subresource === 'finalize') return { ...before, spec: after.spec } as KubeObject;
+  if (subresource === 'resize') return preparedResize(current, { ...next, metadata });
   if (subresource === 'ephemeralcontainers') {
     const { ephemeralContainers } = (after.spec ?? {}) as { ephemeralContainers?: unknown };
     return { ...before, spec: { ...(before.spec as object), ephemeralContainers } } as unknown as KubeObject;

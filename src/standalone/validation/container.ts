@@ -72,7 +72,7 @@ function validateContainer(kind: ContainerKind, container: Container, spec: PodS
     ...validateEnvFrom(container.envFrom, child(path, 'envFrom')),
     ...mountErrors(container, spec, path),
     ...validateResourceRequirements(container.resources, child(path, 'resources'), claims),
-    ...resizeErrors(container, path),
+    ...resizeErrors(kind, container, spec, path),
     ...validateSecurityContext(container.securityContext, child(path, 'securityContext'), spec.hostUsers),
   );
   if (!container.terminationMessagePolicy) errors.push(required(child(path, 'terminationMessagePolicy')));
@@ -235,15 +235,30 @@ function propagationErrors(mount: VolumeMount, container: Container, path: strin
   return errors;
 }
 
-function resizeErrors(container: Container, path: string): FieldError[] {
+/** validateResizePolicy; an init container runs once, so there is nothing to restart for a resize. */
+function resizeErrors(kind: ContainerKind, container: Container, spec: PodSpec, path: string): FieldError[] {
   const errors: FieldError[] = [];
   const seen = new Set<string>();
-  for (const [index, policy] of (container.resizePolicy ?? []).entries()) {
-    const at = `${path}.resizePolicy[${index}]`;
-    if (policy.resourceName !== 'cpu' && policy.resourceName !== 'memory') {
-      errors.push(notSupported(child(at, 'resourceName'), policy.resourceName ?? '', ['cpu', 'memory']));
-    } else if (seen.has(policy.resourceName)) errors.push(duplicate(at, policy.resourceName));
-    seen.add(policy.resourceName);
+  const policies = child(path, 'resizePolicy');
+  for (const [index, { resourceName, restartPolicy }] of (container.resizePolicy ?? []).entries()) {
+    if (seen.has(resourceName)) errors.push(duplicate(`${policies}[${index}]`, resourceName));
+    seen.add(resourceName);
+    if (!resourceName) errors.push(required(policies));
+    else if (resourceName !== 'cpu' && resourceName !== 'memory') {
+      errors.push(notSupported(policies, resourceName, ['cpu', 'memory']));
+    }
+    if (!restartPolicy) errors.push(required(policies));
+    else if (restartPolicy !== 'NotRequired' && restartPolicy !== 'RestartContainer') {
+      errors.push(notSupported(policies, restartPolicy, ['NotRequired', 'RestartContainer']));
+    }
+    if (spec.restartPolicy === 'Never' && restartPolicy !== 'NotRequired') {
+      const detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+      errors.push(invalid(policies, restartPolicy ?? '', detail));
+    }
+    if (kind === 'init' && container.restartPolicy !== 'Always' && restartPolicy === 'RestartContainer') {
+      const detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+      errors.push(invalid(`${policies}[${index}].restartPolicy`, restartPolicy, detail));
+    }
   }
   return errors;
 }

@@ -3,6 +3,7 @@ import type { Container, Pod, PodSpec, Toleration } from '../../model/pod.ts';
 import type { FieldError } from '../port.ts';
 import { forbidden, invalid } from './field-errors.ts';
 import { validatePodSpec } from './pod.ts';
+import { validatePodResize } from './pod-resize.ts';
 import { validateTolerations } from './scheduling.ts';
 
 const MIRROR = 'kubernetes.io/config.mirror';
@@ -17,9 +18,10 @@ const MAY_CHANGE =
  */
 export function validatePodUpdate(pod: Pod, previous: Pod, subresource: string | undefined): FieldError[] {
   if (subresource === 'ephemeralcontainers') return ephemeralErrors(pod, previous);
+  if (subresource === 'resize') return validatePodResize(pod, previous);
   const errors = [...imageErrors(pod.spec, previous.spec), ...deadlineErrors(pod.spec, previous.spec)];
-  const before = comparable(previous.spec, subresource);
-  const after = comparable(pod.spec, subresource);
+  const before = comparable(previous.spec);
+  const after = comparable(pod.spec);
   if (!previous.spec.nodeName) delete after.nodeName;
   const gatesLeft = new Set(pod.spec.schedulingGates?.map(({ name }) => name));
   const gated = (previous.spec.schedulingGates?.length ?? 0) > 0;
@@ -44,8 +46,6 @@ export function validatePodUpdate(pod: Pod, previous: Pod, subresource: string |
   delete after.tolerations;
   const changed = changedPaths(before, after, 'spec');
   if (changed.length > 0) errors.push(forbidden('spec', `${MAY_CHANGE}; changed: ${changed.join(', ')}`));
-  if (subresource === 'resize')
-    errors.push(...validatePodSpec(pod.spec, 'spec').filter(({ field }) => field.includes('.resources')));
   return errors;
 }
 
@@ -55,19 +55,16 @@ export function needsNewPod(next: Pod, previous: Pod): boolean {
 }
 
 /** A copy without what may change. */
-function comparable(spec: PodSpec, subresource: string | undefined): Partial<PodSpec> {
+function comparable(spec: PodSpec): Partial<PodSpec> {
   const strip = (container: Container): Container => {
     const { image: _image, ...rest } = container;
-    if (subresource !== 'resize') return rest as Container;
-    const { resources: _resources, ...others } = rest;
-    return others as Container;
+    return rest as Container;
   };
   const copy: Partial<PodSpec> = { ...spec, containers: spec.containers.map(strip) };
   if (spec.initContainers !== undefined) copy.initContainers = spec.initContainers.map(strip);
   delete copy.activeDeadlineSeconds;
   const grace = copy.terminationGracePeriodSeconds ?? 0;
   if (grace < 0) copy.terminationGracePeriodSeconds = 1;
-  if (subresource === 'resize') delete copy.resources;
   return copy;
 }
 

@@ -76,10 +76,22 @@ describe('pod defaults', () => {
       limits: { cpu: '500m', memory: '1Gi' },
       requests: { cpu: '100m', memory: '1Gi' },
     });
-    expect(container?.resizePolicy).toEqual([
-      { resourceName: 'cpu', restartPolicy: 'NotRequired' },
-      { resourceName: 'memory', restartPolicy: 'NotRequired' },
-    ]);
+    // Since 1.33 an absent policy stays absent, and means NotRequired.
+    expect(container?.resizePolicy).toBeUndefined();
+  });
+
+  it('takes the requests of a pod from its containers, else from its limits, and its huge pages from the containers', () => {
+    const pod = defaulted<Pod>(
+      resources.pods,
+      podWith(
+        { resources: { limits: { cpu: '2', memory: '1Gi' } } },
+        { resources: { requests: { memory: '64Mi' }, limits: { 'hugepages-2Mi': '4Mi', memory: '128Mi' } } },
+      ),
+    );
+    expect(pod.spec.resources).toEqual({
+      limits: { cpu: '2', memory: '1Gi', 'hugepages-2Mi': '4Mi' },
+      requests: { cpu: '2', memory: '64Mi', 'hugepages-2Mi': '4Mi' },
+    });
   });
 
   it('gives host ports on the host network, keeps zero grace, and knows the old name of the account', () => {

@@ -470,7 +470,11 @@ describe('a container', () => {
     ],
     [
       { resizePolicy: [{ resourceName: 'disk', restartPolicy: 'NotRequired' }] },
-      'resourceName: Unsupported value: "disk"',
+      'resizePolicy: Unsupported value: "disk": supported values: "cpu", "memory"',
+    ],
+    [
+      { resizePolicy: [{ resourceName: 'cpu', restartPolicy: 'Perhaps' }] },
+      'resizePolicy: Unsupported value: "Perhaps"',
     ],
   ])('%j', (container, message) => {
     const mistakes = podMistakes({ volumes: [volume] }, container);
