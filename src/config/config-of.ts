@@ -8,7 +8,7 @@ import type { deckhandFields } from './deckhand-fields.ts';
 import type { Filled } from './fields.ts';
 import type { KubeProxy } from './kube-proxy-rules.ts';
 import { cpusOf } from './kubelet-fields.ts';
-import type { Kubelet } from './kubelet-rules.ts';
+import type { Enabled, Kubelet } from './kubelet-rules.ts';
 import { nodeLabelsError } from './node-labels.ts';
 import { opensslCiphers } from './tls-ciphers.ts';
 
@@ -21,6 +21,8 @@ export interface Complete {
   readonly given: {
     readonly maxOpenFiles: boolean;
   };
+  /** Whether a feature gate is on. */
+  readonly enabled: Enabled;
   /** Whether KubeProxyConfiguration's clientConnection.kubeconfig is there. */
   readonly proxyKubeconfigExists: boolean;
 }
@@ -131,6 +133,10 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       seccompDefault: kubelet.seccompDefault,
       allowedUnsafeSysctls: kubelet.allowedUnsafeSysctls,
       idsPerUserNamespace: kubelet.userNamespaces.idsPerPod,
+    },
+    resize: {
+      initContainers: complete.enabled('InPlacePodVerticalScalingInitContainers'),
+      podLevel: complete.enabled('InPlacePodLevelResourcesVerticalScaling'),
     },
     images: {
       maxParallelPulls: kubelet.serializeImagePulls ? 1 : kubelet.maxParallelImagePulls,

@@ -110,6 +110,8 @@ export interface Config {
     /** Users of a pod with hostUsers: false; a multiple of 65,536. */
     readonly idsPerUserNamespace: number;
   };
+  /** Which running pods get other resources, beside app containers and sidecars. */
+  readonly resize: { readonly initContainers: boolean; readonly podLevel: boolean };
   readonly images: {
     /** Undefined: as many at once as there are. 1: one after the other. */
     readonly maxParallelPulls: number | undefined;

@@ -175,6 +175,8 @@ const DEPENDENCIES = `
 const FOLLOWED: ReadonlySet<string> = new Set([
   'CustomCPUCFSQuotaPeriod',
   'ExtendWebSocketsToKubelet',
+  'InPlacePodLevelResourcesVerticalScaling',
+  'InPlacePodVerticalScalingInitContainers',
   'KubeletCrashLoopBackOffMax',
   'NodeDeclaredFeatures',
   'RestartAllContainersOnContainerExits',

@@ -98,6 +98,7 @@ export async function checkConfig(sources: ConfigSources): Promise<CheckedConfig
     kubelet,
     proxy,
     own,
+    enabled,
     proxyKubeconfigExists,
     given: { maxOpenFiles: given.kubelet.maxOpenFiles !== undefined },
   };

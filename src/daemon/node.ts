@@ -48,11 +48,15 @@ const CGROUP_V1 =
 
 /**
  * What status.declaredFeatures says (component-helpers/nodedeclaredfeatures), sorted. Upstream knows five, of which
- * InPlacePodLevelResourcesVerticalScaling, InPlacePodVerticalScalingInitContainers and UserNamespacesHostNetworkSupport
- * are not there yet. The API server and the scheduler keep pods that need one away from a node that does not declare it;
+ * UserNamespacesHostNetworkSupport is not there yet. The API server and the scheduler keep pods that need one away from a node that does not declare it;
  * so does a feature gate that is off.
  */
-const DECLARED_FEATURES: readonly string[] = ['ExtendWebSocketsToKubelet', 'RestartAllContainersOnContainerExits'];
+const DECLARED_FEATURES: readonly string[] = [
+  'ExtendWebSocketsToKubelet',
+  'InPlacePodLevelResourcesVerticalScaling',
+  'InPlacePodVerticalScalingInitContainers',
+  'RestartAllContainersOnContainerExits',
+];
 
 function declaredFeatures(set: Readonly<Record<string, boolean>>): string[] {
   const gates = new FeatureGates(set);

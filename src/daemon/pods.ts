@@ -43,6 +43,7 @@ import type { Machine } from './machine.ts';
 import { machineMaskedPaths } from './masked-paths.ts';
 import type { Plugins } from './plugins.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
+import { openResize } from './resize.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
 import { readHostIds } from './user-namespaces.ts';
 
@@ -206,6 +207,12 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     finalMessage: (status) => parts.finalMessage(status),
   });
   const podMetrics = new PodMetrics(metrics, runtime);
+  const resize = await openResize(foundation, {
+    files,
+    cri,
+    cgroups: machine.podCgroups,
+    resourcesOf: (pod, container) => parts.containerResources(pod, container),
+  });
   const executor = new StepExecutor(
     {
       podLogsDir: config.podLogsDir,
@@ -232,6 +239,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       clock,
       log: logOf('pods'),
       endpointsLeft: deps.endpointsLeft,
+      resizes: resize.forExecutor,
       again: (uid) => loop.request(uid),
     },
   );
@@ -249,6 +257,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       localReadiness,
       ...(await podAdmission(foundation, files, { api, machine, node: deps.node })),
       reserve: (pod) => devices.reserve(pod),
+      resize: resize.forLoop,
       refreshVolumes: (pod) => volumes.refresh(pod),
       qosOf: qosClassOf,
       hostIPs,
@@ -266,6 +275,10 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   runPart(foundation, 'runtime health', (signal) => health.run(signal));
   runPart(foundation, 'pod loop', (signal) => loop.run(signal));
   startHousekeeping(foundation, { cri, machine, events, files, logs, volumes, sources: deps.sources, loop, runtime });
+  runPart(foundation, 'granted resources', async (signal) => {
+    await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
+    resize.retain(uidsOf(deps.sources.pods.values()), runtime.uids());
+  });
   return { loop, runtime, health, volumesInUse: () => csi.users.inUse(), devices };
 }
 

@@ -26,3 +26,8 @@ export function weightFromShares(shares: number): number {
   if (shares >= MAX_SHARES) return 10_000;
   return 1 + Math.floor(((Math.max(shares, MIN_SHARES) - MIN_SHARES) * 9999) / (MAX_SHARES - MIN_SHARES));
 }
+
+/** The least shares that have this weight (kubelet cgroup_v2_manager_linux.go cpuWeightToCPUShares). */
+export function sharesFromWeight(weight: number): number {
+  return Math.floor(((weight - 1) * (MAX_SHARES - MIN_SHARES)) / 9999) + MIN_SHARES;
+}

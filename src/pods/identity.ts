@@ -1,4 +1,5 @@
 import type { Container, Pod } from '../model/pod.ts';
+import { fnv1a32 } from './fnv1a32.ts';
 
 /** Labels and annotations on sandboxes and containers (kubelet kuberuntime/labels.go): how a restarted agent finds them. */
 export const label = {
@@ -51,12 +52,6 @@ export function containerHash(container: Container): string {
 // encoding/json escapes these for HTML's sake; JSON.stringify does not.
 function goEscaped(json: string): string {
   return json.replaceAll('&', '\\u0026').replaceAll('<', '\\u003c').replaceAll('>', '\\u003e');
-}
-
-function fnv1a32(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return hash;
 }
 
 /** `<podLogsDir>/<namespace>_<name>_<uid>` */

@@ -5,8 +5,9 @@ import type { Clock } from '../kit/clock.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';
 import { KeyedQueue, type RunResult } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/log.ts';
+import type { Metrics } from '../kit/metrics.ts';
 import { keyOf } from '../model/meta.ts';
-import type { Pod, PodStatus, QOSClass } from '../model/pod.ts';
+import type { Pod, PodPhase, PodStatus, QOSClass } from '../model/pod.ts';
 import { isStaticPod } from '../model/static-pod.ts';
 import type { StepExecutor } from './act/executors.ts';
 import { containerReference } from './act/references.ts';
@@ -26,6 +27,11 @@ import type { PodMetrics } from './pod-metrics.ts';
 import { PodState } from './pod-state.ts';
 import { probeTargets } from './probe-targets.ts';
 import type { ProbeManager } from './probes/port.ts';
+import { PodResizer } from './resize/pod-resizer.ts';
+import type { ResizeConditions } from './resize/resize-conditions.ts';
+import { ResizeMetrics } from './resize/resize-metrics.ts';
+import type { ResizeRules } from './resize/resize-rules.ts';
+import type { ResourceState } from './resize/resource-state.ts';
 import type { PodSources } from './sources/port.ts';
 import { isStaticPodUid } from './sources/static-pod-uid.ts';
 import { podStatus } from './status/pod-status.ts';
@@ -52,6 +58,14 @@ export interface PodLoopDeps {
   readonly admit: PodAdmitterDeps['admit'];
   readonly refreshNode: PodAdmitterDeps['refreshNode'];
   readonly reserve?: PodAdmitterDeps['reserve'];
+  /** What pods were granted and what is in force of it; without, no pod is resized. */
+  readonly resize?: {
+    readonly rules: ResizeRules;
+    readonly allocated: ResourceState;
+    readonly actuated: ResourceState;
+    readonly cgroupOutdated: (pod: Pod) => boolean;
+    readonly metrics: Metrics;
+  };
   readonly refreshVolumes: (pod: Pod) => Promise<{ readonly againAtMs?: number }>;
   readonly qosOf: (pod: Pod) => QOSClass;
   readonly hostIPs: () => readonly string[];
@@ -89,6 +103,7 @@ const LEAST_KILL_MS = 10_000;
 const STARTING: ReadonlySet<Step['do']> = new Set([
   'prepare',
   'ensureCgroup',
+  'resizePod',
   'createSandbox',
   'ensureImage',
   'startContainer',
@@ -104,6 +119,7 @@ export class PodLoop {
   private readonly queue: KeyedQueue;
   private readonly admitter: PodAdmitter;
   private readonly memoryDoubts: MemoryDoubts;
+  private readonly resizer: PodResizer | undefined;
   private readonly underWay = new Set<Promise<void>>();
   private closing = false;
   private startedAt = 0;
@@ -129,6 +145,28 @@ export class PodLoop {
       isStopped: (state) => this.isStopped(state),
       evict: (uid, end) => this.evict(uid, end),
       again: (uid) => this.request(uid),
+      admitted: (state) => this.resizer?.admitted(state),
+    });
+    this.resizer = this.makeResizer();
+  }
+
+  private makeResizer(): PodResizer | undefined {
+    const { resize, admit, sources, pods, events, clock, log } = this.deps;
+    if (resize === undefined) return undefined;
+    const { rules, metrics, ...states } = resize;
+    const conditions = (): Iterable<ResizeConditions> => [...this.states.values()].map((state) => state.resize);
+    return new PodResizer(rules, {
+      ...states,
+      stateOf: (uid) => this.states.get(uid),
+      others: (state) => this.admitter.others(state),
+      admit,
+      preempt: (pod, admission) => this.admitter.preempt(pod, admission),
+      complete: () => pods.synced && (sources?.complete ?? true),
+      again: (uid) => this.request(uid),
+      events,
+      metrics: new ResizeMetrics(metrics, conditions),
+      clock,
+      log,
     });
   }
 
@@ -161,6 +199,7 @@ export class PodLoop {
     });
     this.closing = true;
     for (const stop of stops) stop();
+    this.resizer?.close();
     await this.queue.close();
   }
 
@@ -241,12 +280,16 @@ export class PodLoop {
     if (this.deps.runtime.unreadable(uid) !== undefined) return undefined;
     if (!this.hasTurn(state)) return { againInMs: SAME_NAME_MS };
     if (!this.admitter.mayGoOn(state)) return { againInMs: ADMISSION_MS };
+    this.resizer?.settle();
     const input = this.observe(state);
     // Before the plan: adopted containers keep the results that the API has of them.
     this.runProbes(state, input);
     const plan = planPod(input);
     if (plan.mode !== 'sync' && !state.starting.signal.aborted) {
       state.starting.abort(new CodedError('Aborted', 'the pod is being ended'));
+    }
+    if (input.resize !== undefined) {
+      this.resizer?.follow(state, input.runtime, input.resize, plan.mode === 'sync');
     }
     this.report(state, input, plan);
     for (const step of plan.steps) this.start(step, state);
@@ -278,17 +321,30 @@ export class PodLoop {
       if (pod === undefined && (observed === undefined || !judged)) return undefined;
       const object = pod ?? (observed === undefined ? undefined : orphanPod(observed));
       if (object === undefined) return undefined;
-      state = new PodState(object, pod === undefined ? 'gone' : 'run', clock.now());
-      if (wasAdmitted(pod, observed !== undefined)) state.admission = 'granted';
+      state = new PodState(this.granted(object), pod === undefined ? 'gone' : 'run', clock.now());
+      state.desired = object;
       this.states.set(uid, state);
+      if (wasAdmitted(pod, observed !== undefined)) {
+        state.admission = 'granted';
+        this.resizer?.admitted(state);
+      }
+      this.resizer?.changed(state, undefined);
     }
-    if (pod !== undefined) state.adopt(pod);
+    if (pod !== undefined) {
+      const before = state.desired;
+      state.adopt(this.granted(pod), pod);
+      if (before !== pod) this.resizer?.changed(state, before);
+    }
     // Nobody has said yet that it is unwanted: it goes on as it is.
     if (pod === undefined && !judged) return state;
     // A static pod may come back under its UID: first it ends, then it begins anew.
     const gone = pod === undefined || (state.intent === 'gone' && state.ending);
     state.intent = gone ? 'gone' : pod.metadata.deletionTimestamp === undefined ? 'run' : 'delete';
     return state;
+  }
+
+  private granted(pod: Pod): Pod {
+    return this.resizer?.granted(pod) ?? pod;
   }
 
   /**
@@ -340,10 +396,13 @@ export class PodLoop {
   private observe(state: PodState): PlanInput {
     const { runtime, probes, health, clock } = this.deps;
     const { uid, namespace, name } = state.identity;
+    const observed = runtime.get(uid) ?? nothingRuns(uid, namespace, name);
+    const resize = this.resizer?.factsOf(state, observed);
     return {
       pod: state.pod,
       intent: state.intent,
-      runtime: runtime.get(uid) ?? nothingRuns(uid, namespace, name),
+      runtime: observed,
+      ...(resize === undefined ? {} : { resize }),
       facts: state,
       probe: (containerId, kind) => probes.result(containerId, kind),
       node: { networkReady: health.state.networkReady, networkMessage: health.state.message },
@@ -365,6 +424,7 @@ export class PodLoop {
       runtimeName: runtimeName(),
       recursiveReadOnly: recursiveReadOnly(state.pod),
       cgroup: cgroupOf(state.pod),
+      resize: state.resize.list,
     });
     this.tellReadiness(state, status);
     const settled = this.settledAt(state, input, plan);
@@ -375,7 +435,9 @@ export class PodLoop {
     const text = JSON.stringify(status);
     if (text === state.lastStatusText) return;
     state.lastStatusText = text;
+    const ended = isFinal(status.phase) && !isFinal(state.lastStatus?.phase);
     state.lastStatus = status;
+    if (ended) this.resizer?.retry('pod_terminated');
     statuses.set(state.identity, status);
   }
 
@@ -497,6 +559,9 @@ export class PodLoop {
     const container = 'container' in step ? step.container : undefined;
     const about = containerReference(state.pod, container);
     switch (step.do) {
+      case 'resizePod':
+        this.resizer?.failed(state, message);
+        return;
       case 'ensureImage':
         events.event(about, 'Warning', 'Failed', `Error: ${reason}`);
         return;
@@ -550,6 +615,7 @@ export class PodLoop {
     this.queue.forget(uid);
     this.deps.probes.remove(uid);
     this.deps.statuses.forget(uid);
+    this.resizer?.gone(uid);
     this.deps.localReadiness.drop(uid);
     this.deps.log.info({ pod: podText(identityOf(state.pod)), uid }, 'pod is gone');
     // A static pod that came back meanwhile, or one of its name that waits for it.
@@ -563,6 +629,10 @@ export class PodLoop {
   get upMs(): number | undefined {
     return this.startedAt === 0 ? undefined : this.deps.clock.now() - this.startedAt;
   }
+}
+
+function isFinal(phase: PodPhase | undefined): boolean {
+  return phase === 'Succeeded' || phase === 'Failed';
 }
 
 function stackOf(error: unknown): string | undefined {

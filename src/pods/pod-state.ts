@@ -13,6 +13,7 @@ import {
   type StepFailure,
 } from './facts.ts';
 import { identityOf, type PodIdentity } from './identity.ts';
+import { ResizeConditions } from './resize/resize-conditions.ts';
 
 /** First delay of the crash back-off (kubelet: 10 s, doubled per crash). */
 const CRASH_BASE_MS = 10_000;
@@ -35,8 +36,11 @@ export class PodState implements PodFacts {
   finalized = false;
   cleanedUp = false;
 
-  /** The object as seen last; it stays after the API has dropped it. */
+  /** The object as seen last, with the resources that it was granted; it stays after the API has dropped it. */
   pod: Pod;
+  /** The same with the resources that it asks for. */
+  desired: Pod;
+  readonly resize = new ResizeConditions();
   intent: 'run' | 'delete' | 'gone';
   /** Aborts what starts the pod as soon as it must end. */
   readonly starting = new AbortController();
@@ -74,6 +78,7 @@ export class PodState implements PodFacts {
   constructor(pod: Pod, intent: 'run' | 'delete' | 'gone', now: number) {
     this.identity = identityOf(pod);
     this.pod = pod;
+    this.desired = pod;
     this.intent = intent;
     this.seenAt = now;
     this.startTime = parseTime(pod.status?.startTime) ?? now;
@@ -82,7 +87,8 @@ export class PodState implements PodFacts {
   }
 
   /** The API's newer copy of the pod; returns whether anything that volumes or containers are made of changed. */
-  adopt(pod: Pod): void {
+  adopt(pod: Pod, desired: Pod = pod): void {
+    this.desired = desired;
     if (pod === this.pod) return;
     const before = this.pod;
     this.pod = pod;

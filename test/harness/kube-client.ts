@@ -104,6 +104,20 @@ export class KubeClient {
     return this.call<T>('PATCH', path, { status }, 'application/merge-patch+json');
   }
 
+  /** A strategic merge patch of one of an object's subresources, such as "resize". */
+  patchSubresource<T extends KubeObject>(
+    type: ResourceType,
+    {
+      namespace,
+      name,
+      subresource,
+    }: { readonly namespace?: string; readonly name: string; readonly subresource: string },
+    patch: unknown,
+  ) {
+    const path = pathOf(type, { namespace, name, subresource });
+    return this.call<T>('PATCH', path, patch, 'application/strategic-merge-patch+json');
+  }
+
   async delete(type: ResourceType, namespace: string | undefined, name: string, graceSeconds?: number): Promise<void> {
     const query = graceSeconds === undefined ? '' : `?gracePeriodSeconds=${graceSeconds}`;
     await this.call('DELETE', `${pathOf(type, { namespace, name })}${query}`);

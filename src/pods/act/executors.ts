@@ -16,6 +16,10 @@ import type { RuntimeCache } from '../observe/runtime-cache.ts';
 import type { PodMetrics } from '../pod-metrics.ts';
 import type { PodState } from '../pod-state.ts';
 import type { HookRunner, HookTarget } from '../probes/hook-runner.ts';
+import { effectiveResources, type ResizeGates } from '../resize/allocation.ts';
+import type { ResizeActuator } from '../resize/resize-actuator.ts';
+import { withActuated } from '../resize/resize-plan.ts';
+import type { ResourceState } from '../resize/resource-state.ts';
 import { containerSecurity, type SecurityOptions } from '../security/container-security.ts';
 import { verifyRunAsNonRoot } from '../security/run-as-non-root.ts';
 import { StepError, withReason } from '../step-error.ts';
@@ -57,6 +61,13 @@ export interface ExecutorDeps {
   readonly log: Logger;
   /** Resolves when this node's Services no longer send connections to a pod that is being ended; never rejects. */
   readonly endpointsLeft: () => Promise<void>;
+  /** Brings granted resources into force; undefined where nothing resizes pods. */
+  readonly resizes?: {
+    /** What is in force is written down here. */
+    readonly actuated: Pick<ResourceState, 'get' | 'setContainer' | 'setPodLevel'>;
+    readonly actuator: Pick<ResizeActuator, 'resize'>;
+    readonly gates: ResizeGates;
+  };
   /** Plans the pod anew: a hook has ended. */
   readonly again: (uid: string) => void;
 }
@@ -95,6 +106,7 @@ export class StepExecutor {
   private readonly executors: Executors = {
     prepare: (_step, state) => this.prepare(state),
     ensureCgroup: (_step, state) => this.ensureCgroup(state),
+    resizePod: (step, state) => this.resizePod(step, state),
     createSandbox: (step, state) => this.createSandbox(step.attempt, state),
     stopSandbox: (step, state) => this.stopSandbox(step.id, state),
     removeSandbox: (step, state) => this.removeSandbox(step.id, state),
@@ -145,8 +157,27 @@ export class StepExecutor {
   }
 
   private async ensureCgroup(state: PodState): Promise<void> {
-    await withReason('FailedCreatePodContainer', () => this.deps.parts.ensureCgroup(state.pod));
+    const { resizes, parts } = this.deps;
+    const { pod, identity } = state;
+    const actuated = resizes?.actuated.get(identity.uid);
+    // A resize that an earlier process has begun goes on from where it was, in its order.
+    const inForce = actuated === undefined || resizes === undefined ? pod : withActuated(pod, actuated, resizes.gates);
+    await withReason('FailedCreatePodContainer', () => parts.ensureCgroup(inForce));
+    if (pod.spec.resources !== undefined && actuated?.pod === undefined) {
+      resizes?.actuated.setPodLevel(identity.uid, pod.spec.resources);
+    }
     state.cgroupReady = true;
+  }
+
+  private async resizePod({ sandboxId, plan }: Extract<Step, { do: 'resizePod' }>, state: PodState): Promise<void> {
+    const { resizes, runtime } = this.deps;
+    try {
+      await resizes?.actuator.resize(state.pod, sandboxId, plan);
+    } finally {
+      // Also after a failure half-way: what the runtime says of its containers is what the status tells.
+      const ids = new Set([...plan.memory, ...plan.cpu].map(({ id }) => id));
+      for (const id of ids) await runtime.refreshContainer(state.identity, sandboxId, id).catch(() => {});
+    }
   }
 
   private async createSandbox(attempt: number, state: PodState): Promise<void> {
@@ -334,6 +365,7 @@ export class StepExecutor {
     const grant = await withReason('CreateContainerConfigError', () => grantFor(pod, container));
     return withReason('CreateContainerError', async () => {
       const sandboxConfigNow = this.sandboxConfig(state, sandbox?.attempt ?? 0, userMapping);
+      this.deps.resizes?.actuated.setContainer(state.identity.uid, container.name, effectiveResources(pod, container));
       try {
         return await cri.createContainer(
           step.sandboxId,

@@ -5,14 +5,17 @@ import type { Pod } from '../../model/pod.ts';
 import { parseTime } from '../../model/time.ts';
 import { containerReference } from '../act/references.ts';
 import type { PodEnd } from '../facts.ts';
-import { podText } from '../identity.ts';
+import { identityOf, podText } from '../identity.ts';
 import type { PodMetrics } from '../pod-metrics.ts';
 import type { PodState } from '../pod-state.ts';
+import { withRequestsInForce } from '../resize/requests-in-force.ts';
 import type { Admission, Refusal } from './admit-pod.ts';
 
 export interface PodAdmitterDeps {
   /** The decision itself (admitPod with the node's facts); undefined while the Node is not known yet. */
   readonly admit: (pod: Pod, others: readonly Pod[]) => Admission | Refusal | undefined;
+  /** Hears of each pod that is let in. */
+  readonly admitted?: (state: PodState) => void;
   /** Reads the Node anew, for a pod that only its labels speak against. */
   readonly refreshNode: () => Promise<unknown>;
   /** Sets aside what only one pod can have, once the pod is let in; undefined: it wants nothing of the kind. */
@@ -72,6 +75,7 @@ export class PodAdmitter {
       return !state.held;
     }
     state.admission = 'granted';
+    this.deps.admitted?.(state);
     if (verdict.victims.length > 0) this.makeRoom(state, verdict);
     else this.reserve(state);
     return !state.held;
@@ -86,13 +90,13 @@ export class PodAdmitter {
   }
 
   /** The pods that this node has let in and that are not over; the API's own word that one is gone ends its claim. */
-  private others(except: PodState): Pod[] {
+  others(except: PodState): Pod[] {
     const pods: Pod[] = [];
     for (const state of this.deps.states()) {
       if (state === except || state.admission !== 'granted' || state.intent === 'gone') continue;
       const phase = state.lastStatus?.phase;
       const over = state.ending || phase === 'Succeeded' || phase === 'Failed';
-      if (!over || !this.deps.isStopped(state)) pods.push(state.pod);
+      if (!over || !this.deps.isStopped(state)) pods.push(withRequestsInForce(state.pod, state.lastStatus));
     }
     return pods;
   }
@@ -134,22 +138,29 @@ export class PodAdmitter {
       });
   }
 
-  private makeRoom(state: PodState, { victims, short }: Admission): void {
-    const { events, metrics, log, evict, again } = this.deps;
+  private makeRoom(state: PodState, admission: Admission): void {
+    const { again } = this.deps;
     state.held = true;
+    void this.preempt(state.pod, admission).finally(() => {
+      state.held = false;
+      this.reserve(state);
+      again(state.identity.uid);
+    });
+  }
+
+  /** Ends the victims; resolves when nothing of them runs any more. Until then no other pod is let in. */
+  async preempt(pod: Pod, { victims, short }: Admission): Promise<void> {
+    const { events, metrics, log, evict, again } = this.deps;
     this.preempting++;
     const ends = victims.map((victim) => {
       const uid = victim.metadata.uid ?? '';
       events.event(containerReference(victim), 'Warning', PREEMPTED.reason, PREEMPTED.message);
-      log.warn({ pod: podText(state.identity), victim: victim.metadata.name, uid, short }, 'preempting a pod');
+      log.warn({ pod: podText(identityOf(pod)), victim: victim.metadata.name, uid, short }, 'preempting a pod');
       metrics.preemptions.inc({ preemption_signal: short });
       return evict(uid, PREEMPTED);
     });
-    void Promise.all(ends).finally(() => {
-      state.held = false;
+    await Promise.all(ends).finally(() => {
       this.preempting--;
-      this.reserve(state);
-      again(state.identity.uid);
       if (this.preempting > 0) return;
       for (const uid of this.waiting) again(uid);
       this.waiting.clear();

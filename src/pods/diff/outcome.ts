@@ -4,6 +4,7 @@ import { matchingRule } from '../../model/restart-rules.ts';
 import type { PodFacts } from '../facts.ts';
 import { containerHash } from '../identity.ts';
 import { type ContainerRecord, newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
+import { type ResizeFacts, stoppedForResize } from '../resize/resize-plan.ts';
 import { restartsAll } from './restart-all.ts';
 
 export function restartPolicyOf(pod: Pod): RestartPolicy {
@@ -14,6 +15,7 @@ interface Ended {
   readonly pod: Pod;
   readonly runtime: PodRuntime;
   readonly facts: Pick<PodFacts, 'kills'>;
+  readonly resize?: ResizeFacts;
 }
 
 /** Whether a container with this definition is started again after such an exit. */
@@ -30,10 +32,20 @@ export function restartsAfterProbe(pod: Pod, container: Container): boolean {
 }
 
 /** Whether this container, which has ended, is started again. */
-export function restarts({ pod, facts }: Ended, container: Container, record: ContainerRecord): boolean {
-  if (restartsAfterExit(pod, container, record.exitCode)) return true;
+export function restarts(ended: Ended, container: Container, record: ContainerRecord): boolean {
+  const { pod, facts } = ended;
+  if (restartsAfterExit(pod, container, record.exitCode) || wasStoppedForResize(ended, container, record)) return true;
   // Stopped for a new definition: that is started whatever the policy (kubelet computePodActions).
   return facts.kills.has(record.id) && isOutdated(container, record);
+}
+
+/** It was stopped in order to come back with the resources that the pod was granted. */
+export function wasStoppedForResize(
+  { pod, facts, resize }: Ended,
+  container: Container,
+  record: ContainerRecord,
+): boolean {
+  return facts.kills.has(record.id) && stoppedForResize(pod, container, resize);
 }
 
 /** The container was made from another image than the pod asks for now. */

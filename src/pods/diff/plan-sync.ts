@@ -5,8 +5,9 @@ import { type ContainerKind, containersOf, type KindedContainer } from '../conta
 import { CRASH_RESET_MS, noContainerFacts } from '../facts.ts';
 import { identityOf } from '../identity.ts';
 import { type ContainerRecord, isAlive, newestContainer, type SandboxRecord } from '../observe/pod-runtime.ts';
+import { resizePlan } from '../resize/resize-plan.ts';
 import { planKill } from './kill.ts';
-import { isOutdated, restartPolicyOf, restarts, restartsAfterProbe } from './outcome.ts';
+import { isOutdated, restartPolicyOf, restarts, restartsAfterProbe, wasStoppedForResize } from './outcome.ts';
 import type { PlanBuilder, PlanInput } from './plan.ts';
 import { planRestartAll, RESTARTING_ALL, restartsAll } from './restart-all.ts';
 
@@ -33,12 +34,15 @@ export function planSync(builder: PlanBuilder): void {
   }
   killUnfit(builder, sandbox);
   removeDead(builder, sandbox);
+  const resizing = planResize(builder, sandbox);
   for (const { kind, container } of containersOf(input.pod)) {
     const record = newestContainer(input.runtime, container.name);
     if (kind === 'ephemeral' && (record === undefined || record.state === 'CREATED')) {
       planStart(builder, container, sandbox);
     }
   }
+  // What starts now must find the pod's cgroup as large as it was granted to be.
+  if (resizing) return;
   if (planInit(builder, sandbox)) planApp(builder, sandbox);
 }
 
@@ -162,7 +166,7 @@ function killGrace(builder: PlanBuilder, record: ContainerRecord, fallback: numb
 }
 
 function unfit(
-  { probe, pod }: PlanInput,
+  { probe, pod, runtime, resize }: PlanInput,
   kind: ContainerKind,
   container: Container,
   record: ContainerRecord,
@@ -190,6 +194,9 @@ function unfit(
       grace: container.startupProbe?.terminationGracePeriodSeconds,
     };
   }
+  if (resize !== undefined && resizePlan(pod, runtime, record.sandboxId, resize).restart.has(name)) {
+    return { message: `Container ${name} resize requires restart`, grace: undefined };
+  }
   return undefined;
 }
 
@@ -208,6 +215,20 @@ function removeDead(builder: PlanBuilder, sandbox: SandboxRecord): void {
     if (old.id === sandbox.id || needed.has(old.id) || !facts.stoppedSandboxes.has(old.id)) continue;
     builder.push({ do: 'removeSandbox', id: old.id });
   }
+}
+
+// ── resizing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Answers whether a resize is under way that other containers wait for. One that cannot be done now holds nothing up. */
+function planResize(builder: PlanBuilder, sandbox: SandboxRecord): boolean {
+  const { pod, runtime, facts, resize } = builder.input;
+  if (resize === undefined || !facts.cgroupReady) return false;
+  if (facts.running.has('resizePod')) return true;
+  const plan = resizePlan(pod, runtime, sandbox.id, resize);
+  // What is restarted for its new size has to be down first: until then it may need what is to be taken away.
+  if (plan.restart.size > 0) return false;
+  if (!plan.pod && plan.memory.length === 0 && plan.cpu.length === 0) return false;
+  return builder.push({ do: 'resizePod', sandboxId: sandbox.id, plan });
 }
 
 // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -409,7 +430,7 @@ function waitingFor(
 /** True while a container that has exited waits for its restart. */
 function crashBackoff(builder: PlanBuilder, container: Container, previous: ContainerRecord | undefined): boolean {
   const { facts, now, pod } = builder.input;
-  if (previous?.state !== 'EXITED') return false;
+  if (previous?.state !== 'EXITED' || wasStoppedForResize(builder.input, container, previous)) return false;
   const entry = facts.containers.get(container.name)?.crash;
   if (entry === undefined) return false;
   // The restart after this very exit has begun already; the new container is not to be seen yet.

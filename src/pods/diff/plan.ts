@@ -3,6 +3,7 @@ import type { Pod } from '../../model/pod.ts';
 import type { PodFacts } from '../facts.ts';
 import type { PodRuntime } from '../observe/pod-runtime.ts';
 import type { ProbeKind, ProbeResult } from '../probes/port.ts';
+import type { ResizeFacts } from '../resize/resize-plan.ts';
 import { failureKey, runKey, type Step } from './step.ts';
 
 /** Everything that decides what happens to a pod next. */
@@ -14,6 +15,8 @@ export interface PlanInput {
   readonly facts: PodFacts;
   readonly probe: (containerId: string, kind: ProbeKind) => ProbeResult | undefined;
   readonly node: { readonly networkReady: boolean; readonly networkMessage: string };
+  /** What is in force of the pod's resources; undefined where nothing resizes pods. */
+  readonly resize?: ResizeFacts;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }

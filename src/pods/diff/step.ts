@@ -1,4 +1,5 @@
 import type { PodEnd } from '../facts.ts';
+import type { ResizePlan } from '../resize/resize-plan.ts';
 
 /** Everything that deckhand can do to a pod; each reads as one sentence. */
 export type Step =
@@ -6,6 +7,8 @@ export type Step =
   | { readonly do: 'prepare' }
   /** Make the pod's cgroup, or bring its limits up to date. */
   | { readonly do: 'ensureCgroup' }
+  /** Bring the resources that the running pod was granted into force. */
+  | { readonly do: 'resizePod'; readonly sandboxId: string; readonly plan: ResizePlan }
   | { readonly do: 'createSandbox'; readonly attempt: number }
   /** Kill what is left in a sandbox and take down its network. */
   | { readonly do: 'stopSandbox'; readonly id: string }
@@ -72,6 +75,7 @@ export function runKey(step: Step): string {
       return `stopContainer/${step.id}/${step.deadline}`;
     case 'prepare':
     case 'ensureCgroup':
+    case 'resizePod':
     case 'createSandbox':
     case 'endPod':
     case 'unmountVolumes':

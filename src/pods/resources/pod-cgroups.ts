@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { CgroupLimits, CgroupPort } from '../../host/cgroup/port.ts';
+import type { CgroupLimits, CgroupPort, CgroupReading } from '../../host/cgroup/port.ts';
 import type { Clock, Timer } from '../../kit/clock.ts';
-import { messageOf, tryAll } from '../../kit/errors.ts';
+import { CodedError, messageOf, tryAll } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
-import { MIN_SHARES, sharesFromMilli, weightFromShares } from '../../model/cpu.ts';
+import { MIN_SHARES, sharesFromMilli, sharesFromWeight, weightFromShares } from '../../model/cpu.ts';
 import type { Pod } from '../../model/pod.ts';
 import { qosClassOf } from '../../model/qos.ts';
 import { type CgroupPaths, cgroupPathsBelow, podCgroupPath, uidInCgroupName } from './cgroup-paths.ts';
@@ -50,6 +50,8 @@ export class PodCgroups {
   private readonly clock: Clock;
   private readonly log: Logger;
   private readonly pods = new Map<string, KnownPod>();
+  /** By pod object: they are asked for with each look at the pod. */
+  private readonly limits = new WeakMap<Pod, CgroupLimits>();
   private burstableShares: number | undefined;
   private rootDone = false;
   private rootResult: { readonly error: unknown } | undefined;
@@ -101,11 +103,52 @@ export class PodCgroups {
     return this.cgroups.memoryPeak(this.pathOf(pod));
   }
 
+  /** What the pod's cgroup is to be set to. */
+  limitsOf(pod: Pod): CgroupLimits {
+    let limits = this.limits.get(pod);
+    if (limits === undefined) {
+      limits = podCgroupLimits(pod, this.options.node);
+      this.limits.set(pod, limits);
+    }
+    return limits;
+  }
+
+  /** The pod's cgroup was set to something else than this pod is to have. */
+  outdated(pod: Pod): boolean {
+    const known = this.pods.get(pod.metadata.uid ?? '');
+    if (known === undefined) return false;
+    const wanted = this.limitsOf(pod);
+    return known.limits !== wanted && changed(known.limits, wanted) !== undefined;
+  }
+
+  /** What the kernel has of the pod's cgroup now; shares also where it counts weights. Throws NotFound without one. */
+  async current(pod: Pod): Promise<CgroupReading & { readonly cpuShares: number }> {
+    const path = this.pathOf(pod);
+    if (!(await this.cgroups.exists(path))) throw new CodedError('NotFound', `the pod has no cgroup ${path}`);
+    const reading = await this.cgroups.read(path);
+    const known = this.pods.get(pod.metadata.uid ?? '')?.limits.cpuShares;
+    // Many shares have one weight: what was written is the better answer where it comes to the same.
+    const written = known !== undefined && reading.cpuWeight === weightFromShares(known) ? known : undefined;
+    const cpuShares = reading.cpuShares ?? written ?? sharesFromWeight(reading.cpuWeight ?? 1);
+    return { ...reading, cpuShares };
+  }
+
+  /** Sets some values of a pod's cgroup that is there. */
+  async set(pod: Pod, limits: CgroupLimits): Promise<void> {
+    const uid = pod.metadata.uid ?? '';
+    const path = this.pathOf(pod);
+    await this.cgroups.apply(path, limits);
+    const known = this.pods.get(uid);
+    const milli = burstableMilli(pod);
+    this.pods.set(uid, { path, limits: { ...known?.limits, ...limits }, milli, seenAt: this.clock.monotonic() });
+    if (known?.milli !== milli) this.scheduleBatch();
+  }
+
   /** Makes or updates the pod's cgroup. Answers the cgroup parent for its sandbox. */
   async ensure(pod: Pod): Promise<string> {
     const uid = pod.metadata.uid ?? '';
     const path = this.pathOf(pod);
-    const limits = podCgroupLimits(pod, this.options.node);
+    const limits = this.limitsOf(pod);
     let known = this.pods.get(uid);
     const now = this.clock.monotonic();
     if (known !== undefined && now - known.seenAt >= VERIFY_MS) {

@@ -1,9 +1,16 @@
-import type { Container, ContainerState, ContainerStateTerminated, ContainerStatus } from '../../model/pod.ts';
+import type {
+  Container,
+  ContainerState,
+  ContainerStateTerminated,
+  ContainerStatus,
+  ResourceRequirements,
+} from '../../model/pod.ts';
 import { rfc3339 } from '../../model/time.ts';
 import type { ContainerKind } from '../container-kinds.ts';
 import type { Waiting } from '../diff/plan.ts';
 import { RESTARTING_ALL } from '../diff/restart-all.ts';
 import type { ContainerRecord } from '../observe/pod-runtime.ts';
+import { containerResourcesStatus } from './container-resources-status.ts';
 
 export interface ContainerStatusInput {
   readonly kind: ContainerKind;
@@ -25,6 +32,8 @@ export interface ContainerStatusInput {
   readonly terminal: boolean;
   /** The pod's runtime handler can make mounts read-only in depth. */
   readonly recursiveReadOnly: boolean;
+  /** What is in force of its resources, as far as it is known. */
+  readonly actuated?: ResourceRequirements | undefined;
   /** Some app container was started: init containers that are not there any more have done their work. */
   readonly initialized: boolean;
   /** Not there because the whole pod is restarted in place. */
@@ -78,8 +87,11 @@ export function containerStatus(input: ContainerStatusInput): ContainerStatus {
   };
   if (kind !== 'ephemeral') status.started = running && input.started;
   if (container.resources?.requests !== undefined) status.allocatedResources = container.resources.requests;
-  const { limits, requests } = container.resources ?? {};
-  status.resources = { ...(limits === undefined ? {} : { limits }), ...(requests === undefined ? {} : { requests }) };
+  status.resources = containerResourcesStatus({
+    granted: container.resources,
+    running: running ? record : undefined,
+    actuated: input.actuated,
+  });
   Object.assign(status, volumeMountsOf(input));
   if (running && record.user !== undefined) {
     status.user = { linux: { ...record.user, supplementalGroups: [...record.user.supplementalGroups] } };

@@ -8,7 +8,7 @@ import { formatNano, milliValueOf, type Nano } from '../../model/quantity.ts';
 
 const ONE = 1_000_000_000n;
 /** The kernel gives no less than 1 ms of each 100 ms: a quota of so much says nothing of what was asked. */
-const MIN_LIMIT_MILLI = 10;
+export const MIN_LIMIT_MILLI = 10;
 
 /**
  * What the pod as a whole has (KEP-5419; kubelet kubelet_pods.go convertToAPIPodLevelResourcesStatus): of a running pod

@@ -8,6 +8,7 @@ import type { Plan, PlanInput } from '../diff/plan.ts';
 import { currentSandbox, isStarted } from '../diff/plan-sync.ts';
 import { RESTARTING_ALL, restartsAll } from '../diff/restart-all.ts';
 import { isAlive, readySandbox } from '../observe/pod-runtime.ts';
+import { actuatedOf } from '../resize/resize-plan.ts';
 import { conditionsOf } from './conditions.ts';
 import { containerStatus, LOST } from './container-status.ts';
 import { phaseOf } from './phase.ts';
@@ -26,6 +27,8 @@ export interface PodStatusInput {
   readonly recursiveReadOnly: boolean;
   /** What the pod's cgroup is set to while it runs. */
   readonly cgroup: CgroupLimits;
+  /** PodResizePending and PodResizeInProgress, as far as they hold. */
+  readonly resize?: readonly PodCondition[];
 }
 
 /** A pod's whole status as kubelet would report it (kubelet_pods.go generateAPIPodStatus). */
@@ -66,7 +69,10 @@ export function podStatus(of: PodStatusInput): PodStatus {
   return {
     ...observedGeneration(pod),
     phase,
-    conditions: plan.mode === 'terminated' && sticky !== undefined ? asTheyWere(conditions, last) : conditions,
+    conditions: [
+      ...(of.resize ?? []),
+      ...(plan.mode === 'terminated' && sticky !== undefined ? asTheyWere(conditions, last) : conditions),
+    ],
     ...reasonOf(end, phase, last, pod),
     ...(hostIPs[0] === undefined ? {} : { hostIP: hostIPs[0], hostIPs: hostIPs.map((ip) => ({ ip })) }),
     ...(ips[0] === undefined ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
@@ -198,6 +204,7 @@ function statusOf(
     terminal,
     initialized,
     reset: plan.mode === 'sync' && kind !== 'ephemeral' && isReset(input, last, previous),
+    actuated: input.resize === undefined ? undefined : actuatedOf(input.resize.actuated, container),
   });
 }
 
