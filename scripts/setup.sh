@@ -42,6 +42,7 @@ need nft nftables
 need ipset ipset
 need conntrack conntrack
 need ip iproute2
+need dbus-daemon dbus-daemon
 need nsenter util-linux
 need mount mount
 need openssl openssl

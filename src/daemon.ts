@@ -11,9 +11,9 @@ import { nodeIdentity } from './daemon/certificates.ts';
 import type { CleanedUp } from './daemon/clean-up-rules.ts';
 import { Closers } from './daemon/closers.ts';
 import type { Foundation } from './daemon/foundation.ts';
-import { checkCgroupDriver } from './daemon/host-requirements.ts';
+import { cgroupDriver } from './daemon/host-requirements.ts';
 import { holdLockFile } from './daemon/lock-file.ts';
-import { openMachine } from './daemon/machine.ts';
+import { makePodCgroups, openMachine } from './daemon/machine.ts';
 import { MeasuredUse } from './daemon/measured-use.ts';
 import { openNode, zoneOf } from './daemon/node.ts';
 import { serveNodeApi } from './daemon/node-api.ts';
@@ -119,7 +119,7 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
   const { config, clock, log, metrics, closers } = foundation;
   await holdLockFile(foundation, signal);
   const files = await makeDirectories(foundation);
-  const machine = await openMachine(foundation);
+  const bareMachine = await openMachine(foundation);
   const use = new MeasuredUse(clock);
   const standalone =
     config.kubeconfig === undefined
@@ -143,7 +143,8 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
   );
   closers.add('runtime connection', () => cri.close());
   const runtimeVersion = await waitForRuntime(foundation, cri, signal);
-  await checkCgroupDriver(config.cgroups.driver, { cri, machine: machine.port, log });
+  const driver = await cgroupDriver(config.cgroups.driver, { cri, machine: bareMachine.port, log });
+  const machine = await makePodCgroups(foundation, bareMachine, driver);
 
   const events = new ApiEventRecorder(
     { nodeName: config.nodeName, ...config.events },

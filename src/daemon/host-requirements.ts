@@ -95,38 +95,24 @@ async function tuneKernel(protect: boolean, net: HostRequirementsDeps['net'], lo
 }
 
 /**
- * deckhand makes cgroups itself, as the driver cgroupfs does. What the runtime says of its own driver goes before the
- * configuration (KEP-4033). Throws InvalidConfig when the runtime would look for pods' cgroups at systemd.
+ * Who owns the cgroup tree: systemd, so that each cgroup of ours is a slice, or nobody. What the runtime says of its own
+ * driver goes before the configuration (KEP-4033); both must do the same, or the runtime looks for pods elsewhere.
  */
-export async function checkCgroupDriver(
+export async function cgroupDriver(
   configured: Config['cgroups']['driver'],
   { cri, machine, log }: { cri: Pick<CriRuntime, 'runtimeConfig'>; machine: MachinePort; log: Logger },
-): Promise<void> {
-  const remedy =
-    'expected cgroupfs: in containerd SystemdCgroup = false of the runtime runc, and cgroupDriver: cgroupfs (or --cgroup-driver=cgroupfs)';
+): Promise<'cgroupfs' | 'systemd'> {
   let told: 'cgroupfs' | 'systemd';
   try {
     told = (await cri.runtimeConfig()).cgroupDriver;
   } catch (error) {
     if (!hasCode(error, 'Unimplemented')) throw error;
-    if (configured === 'cgroupfs') return;
-    const { systemd } = await machine.setup();
-    if (systemd) {
-      throw new CodedError(
-        'InvalidConfig',
-        `cgroupDriver is systemd, which deckhand does not have yet, and the runtime cannot tell what it uses itself; ${remedy}`,
-      );
-    }
+    if (configured === 'cgroupfs' || (await machine.setup()).systemd) return configured;
     log.warn({}, 'cgroupDriver is systemd, but systemd is not PID 1 here; going on with cgroupfs');
-    return;
-  }
-  if (told === 'systemd') {
-    throw new CodedError(
-      'InvalidConfig',
-      `the runtime uses the cgroup driver systemd, which deckhand does not have yet; ${remedy}`,
-    );
+    return 'cgroupfs';
   }
   if (configured !== told) {
     log.warn({ configured, runtime: told }, 'the runtime’s own cgroup driver goes before the configured one');
   }
+  return told;
 }

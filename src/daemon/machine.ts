@@ -1,8 +1,12 @@
-import type { CgroupPort } from '../host/cgroup/port.ts';
+import type { Config } from '../config/config.ts';
+import type { CgroupLimits, CgroupPort } from '../host/cgroup/port.ts';
 import { openCgroups } from '../host/cgroup/real.ts';
+import { SystemdCgroups } from '../host/cgroup/systemd-cgroups.ts';
+import { openDBus } from '../host/dbus/real.ts';
 import type { FilesystemCapacity, MachineFacts, MachinePort } from '../host/machine/port.ts';
 import { RealMachine } from '../host/machine/real.ts';
 import { RealNet } from '../host/net/real.ts';
+import { RealSystemd } from '../host/systemd-units/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { ResourceList } from '../model/meta.ts';
 import { nodeCapacity } from '../node/node-status.ts';
@@ -17,22 +21,27 @@ import { PodCgroups } from '../pods/resources/pod-cgroups.ts';
 import type { Foundation } from './foundation.ts';
 import { ensureHost } from './host-requirements.ts';
 
-export interface Machine {
+/** The machine before the runtime has said who owns its cgroups. */
+export interface BareMachine {
   readonly port: MachinePort;
   readonly facts: MachineFacts;
   /** When the facts were asked for (Clock.monotonic). */
   readonly factsAt: number;
   readonly cgroups: CgroupPort;
-  readonly podCgroups: PodCgroups;
+  readonly rootLimits: CgroupLimits;
   readonly resourceFacts: NodeResourceFacts;
   readonly allocatable: (capacity: ResourceList) => ResourceList;
   /** Of the capacity measured at the start. */
   readonly allocatableNow: ResourceList;
 }
 
-/** Finds out what this machine is and makes the cgroups that pods live in. */
-export async function openMachine(foundation: Foundation): Promise<Machine> {
-  const { config, clock, log, closers } = foundation;
+export interface Machine extends BareMachine {
+  readonly podCgroups: PodCgroups;
+}
+
+/** Finds out what this machine is, and whether a node can live on it. */
+export async function openMachine(foundation: Foundation): Promise<BareMachine> {
+  const { config, clock, log } = foundation;
   const port = new RealMachine({}, { log });
   const factsAt = clock.monotonic();
   const facts = await port.facts();
@@ -56,31 +65,43 @@ export async function openMachine(foundation: Foundation): Promise<Machine> {
     singleProcessOomKill: config.cgroups.singleProcessOOMKill ?? cgroups.version === 1,
     podPidsLimit: config.pods.podPidsLimit,
   };
-  const podCgroups = new PodCgroups(
-    {
-      cgroupRoot: config.cgroups.root,
-      node: resourceFacts,
-      rootLimits: nodeCgroupLimits(
-        { ...capacity, pids: String(facts.maxPids) },
-        reservations,
-        config.cgroups.enforceNodeAllocatable.includes('pods'),
-      ),
-    },
-    { cgroups, clock, log: log.child({ part: 'cgroups' }) },
+  const rootLimits = nodeCgroupLimits(
+    { ...capacity, pids: String(facts.maxPids) },
+    reservations,
+    config.cgroups.enforceNodeAllocatable.includes('pods'),
   );
-  await podCgroups.ensureRoot();
-  closers.add('pod cgroups', () => podCgroups.close());
   const allocatable = (of: ResourceList): ResourceList => nodeAllocatable(of, reservations);
   return {
     port,
     facts,
     factsAt,
     cgroups,
-    podCgroups,
+    rootLimits,
     resourceFacts,
     allocatable,
     allocatableNow: allocatable(capacity),
   };
+}
+
+/** Makes the cgroups that pods live in, by the driver that the runtime uses, too. */
+export async function makePodCgroups(
+  { config, clock, log, closers }: Foundation,
+  machine: BareMachine,
+  driver: Config['cgroups']['driver'],
+): Promise<Machine> {
+  let { cgroups } = machine;
+  if (driver === 'systemd') {
+    const systemd = new RealSystemd({ clock, open: () => openDBus({}, { clock }) });
+    closers.add('systemd', () => systemd.close());
+    cgroups = new SystemdCgroups({ cgroups, systemd });
+  }
+  const podCgroups = new PodCgroups(
+    { cgroupRoot: config.cgroups.root, node: machine.resourceFacts, rootLimits: machine.rootLimits },
+    { cgroups, clock, log: log.child({ part: 'cgroups' }) },
+  );
+  await podCgroups.ensureRoot();
+  closers.add('pod cgroups', () => podCgroups.close());
+  return { ...machine, cgroups, podCgroups };
 }
 
 async function filesystem({ config, log }: Foundation, port: MachinePort): Promise<FilesystemCapacity | undefined> {

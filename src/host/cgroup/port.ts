@@ -6,6 +6,8 @@ export interface CgroupPort {
   readonly version: 1 | 2;
   /** Controllers that this host can limit by, such as cpu, memory, pids, hugetlb, cpuset. */
   readonly controllers: ReadonlySet<string>;
+  /** The path below the hierarchy's root where others find it (the driver systemd names it otherwise); absent: the same. */
+  hostPath?(path: string): string;
   exists(path: string): Promise<boolean>;
   /** Makes the cgroup (and its parents) where absent and writes the values that are given; others stay as they are. */
   apply(path: string, limits: CgroupLimits): Promise<void>;

@@ -94,13 +94,19 @@ export class PodCgroups {
     if (this.rootResult !== undefined) listener(this.rootResult.error);
   }
 
+  /** Where the pod's cgroup is on this host: the cgroup parent for its sandbox. */
   pathOf(pod: Pod): string {
+    const path = this.pathIn(pod);
+    return this.cgroups.hostPath?.(path) ?? path;
+  }
+
+  private pathIn(pod: Pod): string {
     return podCgroupPath(this.paths, qosClassOf(pod), pod.metadata.uid ?? '');
   }
 
   /** The most memory (bytes) that the pod ever used at once; undefined where nobody can tell. */
   memoryPeak(pod: Pod): Promise<number | undefined> {
-    return this.cgroups.memoryPeak(this.pathOf(pod));
+    return this.cgroups.memoryPeak(this.pathIn(pod));
   }
 
   /** What the pod's cgroup is to be set to. */
@@ -123,7 +129,7 @@ export class PodCgroups {
 
   /** What the kernel has of the pod's cgroup now; shares also where it counts weights. Throws NotFound without one. */
   async current(pod: Pod): Promise<CgroupReading & { readonly cpuShares: number }> {
-    const path = this.pathOf(pod);
+    const path = this.pathIn(pod);
     if (!(await this.cgroups.exists(path))) throw new CodedError('NotFound', `the pod has no cgroup ${path}`);
     const reading = await this.cgroups.read(path);
     const known = this.pods.get(pod.metadata.uid ?? '')?.limits.cpuShares;
@@ -136,7 +142,7 @@ export class PodCgroups {
   /** Sets some values of a pod's cgroup that is there. */
   async set(pod: Pod, limits: CgroupLimits): Promise<void> {
     const uid = pod.metadata.uid ?? '';
-    const path = this.pathOf(pod);
+    const path = this.pathIn(pod);
     await this.cgroups.apply(path, limits);
     const known = this.pods.get(uid);
     const milli = burstableMilli(pod);
@@ -147,7 +153,7 @@ export class PodCgroups {
   /** Makes or updates the pod's cgroup. Answers the cgroup parent for its sandbox. */
   async ensure(pod: Pod): Promise<string> {
     const uid = pod.metadata.uid ?? '';
-    const path = this.pathOf(pod);
+    const path = this.pathIn(pod);
     const limits = this.limitsOf(pod);
     let known = this.pods.get(uid);
     const now = this.clock.monotonic();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Config } from '../../../src/config/config.ts';
-import { checkCgroupDriver, ensureHost } from '../../../src/daemon/host-requirements.ts';
+import { cgroupDriver, ensureHost } from '../../../src/daemon/host-requirements.ts';
 import { FakeCri } from '../../../src/host/cri/fake.ts';
 import { FakeMachine } from '../../../src/host/machine/fake.ts';
 import { FakeNet } from '../../../src/host/net/fake.ts';
@@ -107,7 +107,7 @@ describe('ensureHost', () => {
   });
 });
 
-describe('checkCgroupDriver', () => {
+describe('cgroupDriver', () => {
   const cri = (driver: 'cgroupfs' | 'systemd') => ({ runtimeConfig: async () => ({ cgroupDriver: driver }) });
   // containerd 1.7
   const silentCri = new FakeCri({ unimplemented: ['runtimeConfig'] }, { clock: new ManualClock() });
@@ -119,37 +119,21 @@ describe('checkCgroupDriver', () => {
     [
       string,
       'cgroupfs' | 'systemd',
-      Parameters<typeof checkCgroupDriver>[1]['cri'],
+      Parameters<typeof cgroupDriver>[1]['cri'],
       FakeMachine,
-      RegExp | undefined,
+      'cgroupfs' | 'systemd',
       number,
     ]
   >([
-    ['as configured', 'cgroupfs', cri('cgroupfs'), onSystemd, undefined, 0],
-    ["kubeadm's file, a runtime that says cgroupfs", 'systemd', cri('cgroupfs'), onSystemd, undefined, 1],
-    [
-      'a runtime with systemd',
-      'cgroupfs',
-      cri('systemd'),
-      onSystemd,
-      /the runtime uses the cgroup driver systemd.*SystemdCgroup = false/,
-      0,
-    ],
-    ['an old runtime, cgroupfs', 'cgroupfs', silentCri, onSystemd, undefined, 0],
-    [
-      "kubeadm's file, an old runtime, systemd is PID 1",
-      'systemd',
-      silentCri,
-      onSystemd,
-      /cgroupDriver is systemd.*--cgroup-driver=cgroupfs/,
-      0,
-    ],
-    ["kubeadm's file, an old runtime, no systemd", 'systemd', silentCri, elsewhere, undefined, 1],
-  ])('%s', async (_name, configured, runtime, machine, refused, warned) => {
+    ['as configured', 'cgroupfs', cri('cgroupfs'), onSystemd, 'cgroupfs', 0],
+    ["kubeadm's file, a runtime that says cgroupfs", 'systemd', cri('cgroupfs'), onSystemd, 'cgroupfs', 1],
+    ['a runtime with systemd', 'cgroupfs', cri('systemd'), onSystemd, 'systemd', 1],
+    ['an old runtime, cgroupfs', 'cgroupfs', silentCri, onSystemd, 'cgroupfs', 0],
+    ["kubeadm's file, an old runtime, systemd is PID 1", 'systemd', silentCri, onSystemd, 'systemd', 0],
+    ["kubeadm's file, an old runtime, no systemd", 'systemd', silentCri, elsewhere, 'cgroupfs', 1],
+  ])('%s', async (_name, configured, runtime, machine, driver, warned) => {
     const { log, warnings } = listening();
-    const done = checkCgroupDriver(configured, { cri: runtime, machine, log });
-    if (refused === undefined) await done;
-    else await expect(done).rejects.toThrow(refused);
+    expect(await cgroupDriver(configured, { cri: runtime, machine, log })).toBe(driver);
     expect(warnings).toHaveLength(warned);
   });
 });
