@@ -156,6 +156,7 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       enforceNodeAllocatable: kubelet.enforceNodeAllocatable.filter((key) => key !== 'none'),
       kubeReservedCgroup: absent(kubelet.kubeReservedCgroup),
       systemReservedCgroup: absent(kubelet.systemReservedCgroup),
+      swapBehavior: kubelet.memorySwap.swapBehavior ?? 'NoSwap',
       singleProcessOOMKill: kubelet.singleProcessOOMKill,
     },
     host: {

@@ -140,6 +140,8 @@ export interface Config {
     readonly enforceNodeAllocatable: readonly string[];
     readonly kubeReservedCgroup: string | undefined;
     readonly systemReservedCgroup: string | undefined;
+    /** Whether pods may swap at all, within limits (cgroup v2). */
+    readonly swapBehavior: 'NoSwap' | 'LimitedSwap';
     /** Undefined: true on cgroup v1, false on v2. */
     readonly singleProcessOOMKill: boolean | undefined;
   };

@@ -227,7 +227,7 @@ export const kubeletFields = {
   maxPods: or(integer(1), 110),
   memoryManagerPolicy: later(or(oneOf('None', 'Static'), 'None')),
   memoryReservationPolicy: later(or(oneOf('None', 'TieredReservation'), 'None')),
-  memorySwap: section({ swapBehavior: later(oneOf('NoSwap', 'LimitedSwap')) }),
+  memorySwap: section({ swapBehavior: oneOf('NoSwap', 'LimitedSwap') }),
   memoryThrottlingFactor: later(or(number(Number.MIN_VALUE, 1), 0.9)),
   mergeDefaultEvictionSettings: no(),
   nodeLeaseDurationSeconds: or(integer(1), 40),

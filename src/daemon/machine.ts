@@ -61,7 +61,8 @@ export async function openMachine(foundation: Foundation): Promise<BareMachine> 
     cfsQuota: config.cgroups.cpuCFSQuota,
     cfsPeriodUs: config.cgroups.cpuCFSQuotaPeriodMs * 1000,
     hugepageSizes: cgroups.controllers.has('hugetlb') ? facts.hugepages.map(({ size }) => size) : [],
-    swapAccounting: false,
+    swapAccounting: await cgroups.accountsSwap(),
+    ...(config.cgroups.swapBehavior === 'LimitedSwap' ? { limitedSwap: { swapBytes: facts.swapBytes } } : {}),
     singleProcessOomKill: config.cgroups.singleProcessOOMKill ?? cgroups.version === 1,
     podPidsLimit: config.pods.podPidsLimit,
   };

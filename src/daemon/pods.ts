@@ -27,6 +27,7 @@ import { PodMetrics } from '../pods/pod-metrics.ts';
 import { HookRunner } from '../pods/probes/hook-runner.ts';
 import { ProbeScheduler } from '../pods/probes/probe-scheduler.ts';
 import { podCgroupLimits } from '../pods/resources/pod-limits.ts';
+import { maySwap } from '../pods/resources/swap.ts';
 import { UserNamespaces } from '../pods/user-namespaces/user-namespaces.ts';
 import { ClaimResolver } from '../pods/volumes/claims.ts';
 import { CsiPlugin } from '../pods/volumes/csi/csi-plugin.ts';
@@ -212,6 +213,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     cri,
     cgroups: machine.podCgroups,
     resourcesOf: (pod, container) => parts.containerResources(pod, container),
+    swaps: (pod, container) => maySwap(pod, container, machine.resourceFacts),
   });
   const executor = new StepExecutor(
     {

@@ -13,6 +13,8 @@ export interface ResizeDeps {
   readonly cri: CriRuntime;
   readonly cgroups: PodCgroups;
   readonly resourcesOf: (pod: Pod, container: Container) => LinuxResources;
+  /** Whether a container may swap. */
+  readonly swaps: (pod: Pod, container: Container) => boolean;
 }
 
 export interface Resize {
@@ -25,7 +27,7 @@ export interface Resize {
 /** What pods were granted and what is in force, from the files that an earlier process (or a kubelet) left. */
 export async function openResize(
   { config, clock, log, metrics, closers }: Foundation,
-  { files, cri, cgroups, resourcesOf }: ResizeDeps,
+  { files, cri, cgroups, resourcesOf, swaps }: ResizeDeps,
 ): Promise<Resize> {
   const logger = log.child({ part: 'resize' });
   const [allocated, actuated] = ['allocated', 'actuated'].map(
@@ -39,7 +41,7 @@ export async function openResize(
   const { cpuCFSQuota: cfsQuota } = config.cgroups;
   return {
     forLoop: {
-      rules: { gates, staticCpus: false, staticMemory: false, swaps: () => false },
+      rules: { gates, staticCpus: false, staticMemory: false, swaps },
       allocated,
       actuated,
       cgroupOutdated: (pod) => cgroups.outdated(pod),

@@ -67,6 +67,7 @@ export class ImitatedCgroup2 implements CgroupFiles {
       put('memory.peak', '0');
       put('memory.stat', 'anon 0\nfile 0\ninactive_file 0\n');
       put('memory.oom.group', '0');
+      put('memory.swap.max', 'max');
     }
     if (given.includes('pids')) put('pids.max', 'max');
     if (given.includes('hugetlb')) {

@@ -64,6 +64,10 @@ export class CgroupV1 implements CgroupPort {
     }
   }
 
+  async accountsSwap(): Promise<boolean> {
+    return (await this.text('memory', [], 'memory.memsw.limit_in_bytes')) !== undefined;
+  }
+
   async remove(path: string): Promise<void> {
     const parts = cgroupParts(path);
     const freezer = this.mountOf('freezer');

@@ -86,6 +86,15 @@ export class CgroupV2 implements CgroupPort {
     }
   }
 
+  async accountsSwap(): Promise<boolean> {
+    const { files } = this.deps;
+    // The root itself has no limits.
+    for (const name of (await directoriesIfThere(files, this.mountPoint)) ?? []) {
+      if ((await readIfThere(files, join(this.mountPoint, name, 'memory.swap.max'))) !== undefined) return true;
+    }
+    return false;
+  }
+
   async remove(path: string): Promise<void> {
     const directory = this.directory(path);
     const { files } = this.deps;

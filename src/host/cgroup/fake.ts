@@ -116,6 +116,10 @@ export class FakeCgroups implements CgroupPort {
     }
   }
 
+  async accountsSwap(): Promise<boolean> {
+    return this.controllers.has('memory');
+  }
+
   async remove(path: string): Promise<void> {
     const parts = cgroupParts(path);
     const lineage = this.lineage(path);

@@ -17,6 +17,8 @@ export interface CgroupPort {
   children(path: string): Promise<string[]>;
   /** What the kernel holds now; fields of absent controllers are undefined. The root "/" can be read as well. */
   read(path: string): Promise<CgroupReading>;
+  /** Whether the kernel accounts and limits swap by cgroup (v1 memory.memsw.*, v2 memory.swap.max). */
+  accountsSwap(): Promise<boolean>;
   /**
    * The most memory (bytes) that was ever in use at once in the cgroup and all below it, of processes long dead too;
    * undefined where the cgroup is absent or the kernel does not tell (v1 memory.max_usage_in_bytes, v2 memory.peak,

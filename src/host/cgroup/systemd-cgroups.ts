@@ -48,6 +48,10 @@ export class SystemdCgroups implements CgroupPort {
     await cgroups.apply(slicePath(path), roundedQuota(limits));
   }
 
+  accountsSwap(): Promise<boolean> {
+    return this.deps.cgroups.accountsSwap();
+  }
+
   async remove(path: string): Promise<void> {
     const { cgroups, systemd } = this.deps;
     const there = await cgroups.exists(slicePath(path));

@@ -5,6 +5,7 @@ import type { Container, Pod } from '../../model/pod.ts';
 import { milliValueOf, wholeValueOf } from '../../model/quantity.ts';
 import { kernelPageSize, type NodeResourceFacts } from './node-facts.ts';
 import { oomScoreAdj } from './oom-score.ts';
+import { swapBytesOf } from './swap.ts';
 
 /** What the runtime is told of one container's resources (kubelet kuberuntime_container_linux.go). */
 export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResourceFacts): LinuxResources {
@@ -16,8 +17,9 @@ export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResou
   const memoryLimit = wholeOf(limits, 'memory');
   const unified: Record<string, string> = {};
   if (node.cgroupVersion === 2 && !node.singleProcessOomKill) unified['memory.oom.group'] = '1';
-  // Swap is for whom the configuration allows it, and LimitedSwap is not offered: nobody.
-  if (node.cgroupVersion === 2 && node.swapAccounting) unified['memory.swap.max'] = '0';
+  if (node.cgroupVersion === 2 && node.swapAccounting) {
+    unified['memory.swap.max'] = String(swapBytesOf(pod, container, node));
+  }
   const quota = node.cfsQuota ? (quotaFromMilli(cpuLimit, node.cfsPeriodUs) ?? -1) : undefined;
   return {
     cpuShares: sharesFromMilli(cpuRequest),

@@ -9,6 +9,8 @@ export interface NodeResourceFacts {
   readonly hugepageSizes: readonly string[];
   /** Swap is accounted per cgroup (memory.swap.max, memory.memsw.*). */
   readonly swapAccounting: boolean;
+  /** memorySwap.swapBehavior is LimitedSwap, and the node has so much; absent: NoSwap. */
+  readonly limitedSwap?: { readonly swapBytes: number };
   /** singleProcessOOMKill: only one process of a container dies, not all. Always so on cgroup v1. */
   readonly singleProcessOomKill: boolean;
   /** podPidsLimit; -1 for none. */
