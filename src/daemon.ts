@@ -119,7 +119,7 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
   const { config, clock, log, metrics, closers } = foundation;
   await holdLockFile(foundation, signal);
   const files = await makeDirectories(foundation);
-  const bareMachine = await openMachine(foundation);
+  const bareMachine = await openMachine(foundation, files);
   const use = new MeasuredUse(clock);
   const standalone =
     config.kubeconfig === undefined

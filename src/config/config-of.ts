@@ -1,7 +1,7 @@
 import { formatIp, parseCidr, parseIp } from '../model/cidr.ts';
 import { dns1123SubdomainError } from '../model/names.ts';
 import type { Taint } from '../model/node.ts';
-import { wholeValueOf } from '../model/quantity.ts';
+import { milliValueOf, wholeValueOf } from '../model/quantity.ts';
 import type { Config } from './config.ts';
 import type { Kind } from './config-documents.ts';
 import type { deckhandFields } from './deckhand-fields.ts';
@@ -134,6 +134,7 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       allowedUnsafeSysctls: kubelet.allowedUnsafeSysctls,
       idsPerUserNamespace: kubelet.userNamespaces.idsPerPod,
     },
+    cpuManager: cpuManagerOf(complete),
     resize: {
       initContainers: complete.enabled('InPlacePodVerticalScalingInitContainers'),
       podLevel: complete.enabled('InPlacePodLevelResourcesVerticalScaling'),
@@ -244,6 +245,20 @@ function nodeApiOf(kubelet: Kubelet): Config['nodeAPI'] {
     systemLogHandler: kubelet.enableSystemLogHandler,
     systemLogQuery: kubelet.enableSystemLogQuery,
     streamIdleMs: kubelet.streamingConnectionIdleTimeout,
+  };
+}
+
+function cpuManagerOf({ kubelet, enabled }: Complete): Config['cpuManager'] {
+  if (kubelet.cpuManagerPolicy !== 'static') return undefined;
+  const { cpuManagerPolicyOptions: options = {}, reservedSystemCPUs, kubeReserved, systemReserved } = kubelet;
+  const list = cpusOf(reservedSystemCPUs);
+  const milli = milliValueOf(kubeReserved['cpu'] ?? '0') + milliValueOf(systemReserved['cpu'] ?? '0');
+  return {
+    reserved: list === undefined ? Math.ceil(milli / 1000) : [...list],
+    fullPhysicalCpusOnly: options['full-pcpus-only'] === 'true',
+    strictReservation: options['strict-cpu-reservation'] === 'true',
+    reconcileMs: kubelet.cpuManagerReconcilePeriod,
+    withoutQuota: enabled('DisableCPUQuotaWithExclusiveCPUs'),
   };
 }
 

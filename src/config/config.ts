@@ -110,6 +110,18 @@ export interface Config {
     /** Users of a pod with hostUsers: false; a multiple of 65,536. */
     readonly idsPerUserNamespace: number;
   };
+  /** Undefined: no container has CPUs of its own. */
+  readonly cpuManager:
+    | {
+        /** Never given away: these CPUs, or so many. */
+        readonly reserved: readonly number[] | number;
+        readonly fullPhysicalCpusOnly: boolean;
+        readonly strictReservation: boolean;
+        readonly reconcileMs: number;
+        /** A container with CPUs of its own has no CFS quota. */
+        readonly withoutQuota: boolean;
+      }
+    | undefined;
   /** Which running pods get other resources, beside app containers and sidecars. */
   readonly resize: { readonly initContainers: boolean; readonly podLevel: boolean };
   readonly images: {

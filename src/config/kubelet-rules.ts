@@ -59,6 +59,7 @@ export function checkKubelet(config: Kubelet, given: Given, enabled: Enabled, wr
   checkImages(config, given, enabled, wrong);
   checkShutdown(config, enabled, wrong);
   checkReservations(config, wrong);
+  checkCpuManager(config, wrong);
   checkEviction(config, wrong);
   checkFiles(config, wrong);
   checkLogging(config, enabled, wrong);
@@ -213,6 +214,37 @@ function checkReservations(config: Kubelet, wrong: Wrong): void {
       if (seen.has(`${numaNode} ${resource}`)) wrong(path, `is there a second time for NUMA node ${numaNode}`);
       seen.add(`${numaNode} ${resource}`);
     }
+  }
+}
+
+const CPU_OPTIONS = ['full-pcpus-only', 'strict-cpu-reservation'];
+const OTHER_CPU_OPTIONS = [
+  'align-by-socket',
+  'distribute-cpus-across-cores',
+  'distribute-cpus-across-numa',
+  'prefer-align-cpus-by-uncorecache',
+];
+
+/** What the policy static cannot begin without (cpumanager/cpu_manager.go NewManager, policy_options.go). */
+function checkCpuManager(config: Kubelet, wrong: Wrong): void {
+  const { cpuManagerPolicy: policy, cpuManagerPolicyOptions: options = {}, kubeReserved, systemReserved } = config;
+  for (const [name, value] of Object.entries(options)) {
+    const path = ['cpuManagerPolicyOptions', name];
+    if (OTHER_CPU_OPTIONS.includes(name)) {
+      wrong(path, `is ${value}, which deckhand does not have; expected ${CPU_OPTIONS.join(' or ')}`);
+    } else if (!CPU_OPTIONS.includes(name)) wrong(path, `is no option; expected ${CPU_OPTIONS.join(' or ')}`);
+    else if (value !== 'true' && value !== 'false') wrong(path, `is ${JSON.stringify(value)}; expected true or false`);
+  }
+  if (policy === 'none') {
+    if (Object.keys(options).length > 0) {
+      wrong(['cpuManagerPolicyOptions'], 'is set, but cpuManagerPolicy is none; expected static, or no options');
+    }
+    return;
+  }
+  const cpus = [kubeReserved, systemReserved].map((list) => parseQuantity(list['cpu'] ?? '0'));
+  if (config.reservedSystemCPUs === '' && cpus.every((cpu) => cpu <= 0n)) {
+    const detail = 'systemreserved.cpu + kubereserved.cpu to be greater than zero';
+    wrong(['cpuManagerPolicy'], `is static; the static policy requires ${detail}, or reservedSystemCPUs`);
   }
 }
 

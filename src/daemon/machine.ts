@@ -3,6 +3,8 @@ import type { CgroupLimits, CgroupPort } from '../host/cgroup/port.ts';
 import { openCgroups } from '../host/cgroup/real.ts';
 import { SystemdCgroups } from '../host/cgroup/systemd-cgroups.ts';
 import { openDBus } from '../host/dbus/real.ts';
+import type { Files } from '../host/files/port.ts';
+import { readCpuTopology } from '../host/machine/cpu-topology.ts';
 import type { FilesystemCapacity, MachineFacts, MachinePort } from '../host/machine/port.ts';
 import { RealMachine } from '../host/machine/real.ts';
 import { RealNet } from '../host/net/real.ts';
@@ -10,6 +12,7 @@ import { RealSystemd } from '../host/systemd-units/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { ResourceList } from '../model/meta.ts';
 import { nodeCapacity } from '../node/node-status.ts';
+import { CpuManager } from '../pods/managers/cpu-manager.ts';
 import {
   checkReservations,
   nodeAllocatable,
@@ -29,6 +32,8 @@ export interface BareMachine {
   readonly factsAt: number;
   readonly cgroups: CgroupPort;
   readonly rootLimits: CgroupLimits;
+  /** Undefined: no container has CPUs of its own. */
+  readonly cpuManager: CpuManager | undefined;
   readonly resourceFacts: NodeResourceFacts;
   readonly allocatable: (capacity: ResourceList) => ResourceList;
   /** Of the capacity measured at the start. */
@@ -40,7 +45,7 @@ export interface Machine extends BareMachine {
 }
 
 /** Finds out what this machine is, and whether a node can live on it. */
-export async function openMachine(foundation: Foundation): Promise<BareMachine> {
+export async function openMachine(foundation: Foundation, files: Files): Promise<BareMachine> {
   const { config, clock, log } = foundation;
   const port = new RealMachine({}, { log });
   const factsAt = clock.monotonic();
@@ -55,6 +60,7 @@ export async function openMachine(foundation: Foundation): Promise<BareMachine> 
   };
   const capacity = nodeCapacity(facts, await filesystem(foundation, port), config.pods);
   checkReservations(capacity, reservations);
+  const cpuManager = await openCpuManager(foundation, files);
   const resourceFacts: NodeResourceFacts = {
     memoryBytes: facts.memoryBytes,
     cgroupVersion: cgroups.version,
@@ -65,6 +71,15 @@ export async function openMachine(foundation: Foundation): Promise<BareMachine> 
     ...(config.cgroups.swapBehavior === 'LimitedSwap' ? { limitedSwap: { swapBytes: facts.swapBytes } } : {}),
     singleProcessOomKill: config.cgroups.singleProcessOOMKill ?? cgroups.version === 1,
     podPidsLimit: config.pods.podPidsLimit,
+    ...(cpuManager === undefined
+      ? {}
+      : {
+          cpus: {
+            cpusOf: (uid, container) => cpuManager.cpusOf(uid, container),
+            hasExclusive: (uid, container) => cpuManager.hasExclusive(uid, container),
+            withoutQuota: config.cpuManager?.withoutQuota === true,
+          },
+        }),
   };
   const rootLimits = nodeCgroupLimits(
     { ...capacity, pids: String(facts.maxPids) },
@@ -78,10 +93,29 @@ export async function openMachine(foundation: Foundation): Promise<BareMachine> 
     factsAt,
     cgroups,
     rootLimits,
+    cpuManager,
     resourceFacts,
     allocatable,
     allocatableNow: allocatable(capacity),
   };
+}
+
+async function openCpuManager(
+  { config, clock, log, metrics }: Foundation,
+  files: Files,
+): Promise<CpuManager | undefined> {
+  if (config.cpuManager === undefined) return undefined;
+  const { reserved, ...options } = config.cpuManager;
+  const manager = new CpuManager(
+    {
+      ...options,
+      reserved: typeof reserved === 'number' ? reserved : new Set(reserved),
+      statePath: `${config.rootDir}/cpu_manager_state`,
+    },
+    { topology: await readCpuTopology(), files, clock, log: log.child({ part: 'cpu manager' }), metrics },
+  );
+  await manager.load();
+  return manager;
 }
 
 /** Makes the cgroups that pods live in, by the driver that the runtime uses, too. */

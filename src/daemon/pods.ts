@@ -51,6 +51,8 @@ import { readHostIds } from './user-namespaces.ts';
 /** How often the runtime is listed while its events flow, and while they do not, in milliseconds. */
 const RELIST = { relistMs: 1000, relistWithEventsMs: 5000 };
 const RESOLV_CONF_MS = 60_000;
+/** How soon it is looked again whether the pod loop has begun. */
+const ADOPTED_MS = 100;
 /** The largest resolv.conf that kubelet reads. */
 const RESOLV_CONF_BYTES = 10 * 1024 * 1024;
 
@@ -257,6 +259,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       statuses,
       events,
       localReadiness,
+      ...(machine.cpuManager === undefined ? {} : { allocate: (pod: Pod) => machine.cpuManager?.allocate(pod) }),
       ...(await podAdmission(foundation, files, { api, machine, node: deps.node })),
       reserve: (pod) => devices.reserve(pod),
       resize: resize.forLoop,
@@ -277,6 +280,15 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   runPart(foundation, 'runtime health', (signal) => health.run(signal));
   runPart(foundation, 'pod loop', (signal) => loop.run(signal));
   startHousekeeping(foundation, { cri, machine, events, files, logs, volumes, sources: deps.sources, loop, runtime });
+  const { cpuManager } = machine;
+  if (cpuManager !== undefined) {
+    runPart(foundation, 'cpu manager', async (signal) => {
+      await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
+      // What runs is adopted by then: nothing that it has is taken for given back.
+      while (loop.upMs === undefined && !signal.aborted) await clock.sleep(ADOPTED_MS, signal).catch(() => {});
+      await cpuManager.run(() => loop.activePods(), cri, signal);
+    });
+  }
   runPart(foundation, 'granted resources', async (signal) => {
     await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
     resize.retain(uidsOf(deps.sources.pods.values()), runtime.uids());

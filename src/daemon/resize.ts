@@ -41,7 +41,7 @@ export async function openResize(
   const { cpuCFSQuota: cfsQuota } = config.cgroups;
   return {
     forLoop: {
-      rules: { gates, staticCpus: false, staticMemory: false, swaps },
+      rules: { gates, staticCpus: config.cpuManager !== undefined, staticMemory: false, swaps },
       allocated,
       actuated,
       cgroupOutdated: (pod) => cgroups.outdated(pod),

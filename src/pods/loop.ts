@@ -19,7 +19,7 @@ import type { PodEnd } from './facts.ts';
 import { identityOf, podText } from './identity.ts';
 import type { LocalReadiness } from './local-readiness.ts';
 import { MemoryDoubts, type MemoryDoubtsDeps } from './observe/memory-doubts.ts';
-import { type ContainerRecord, isAlive, nothingRuns, readySandbox } from './observe/pod-runtime.ts';
+import { type ContainerRecord, isAlive, nothingRuns, type PodRuntime, readySandbox } from './observe/pod-runtime.ts';
 import type { RuntimeCache } from './observe/runtime-cache.ts';
 import type { RuntimeHealth } from './observe/runtime-health.ts';
 import { orphanPod } from './orphan-pod.ts';
@@ -58,6 +58,7 @@ export interface PodLoopDeps {
   readonly admit: PodAdmitterDeps['admit'];
   readonly refreshNode: PodAdmitterDeps['refreshNode'];
   readonly reserve?: PodAdmitterDeps['reserve'];
+  readonly allocate?: PodAdmitterDeps['allocate'];
   /** What pods were granted and what is in force of it; without, no pod is resized. */
   readonly resize?: {
     readonly rules: ResizeRules;
@@ -132,10 +133,11 @@ export class PodLoop {
       onError: (uid, error) =>
         deps.log.error({ uid, error: messageOf(error), stack: stackOf(error) }, 'pod run failed'),
     });
-    const { admit, refreshNode, reserve, memoryPeak, events, metrics, log } = deps;
+    const { admit, allocate, refreshNode, reserve, memoryPeak, events, metrics, log } = deps;
     this.memoryDoubts = new MemoryDoubts({ memoryPeak, again: (uid) => this.request(uid) });
     this.admitter = new PodAdmitter({
       admit,
+      ...(allocate === undefined ? {} : { allocate }),
       refreshNode,
       reserve,
       events,
@@ -259,6 +261,16 @@ export class PodLoop {
   /** UIDs that this loop still has to do with; what belongs to others on the host is left over. */
   knownUids(): ReadonlySet<string> {
     return new Set([...this.states.keys(), ...this.deps.runtime.uids()]);
+  }
+
+  /** The pods that were let in and hold their resources, with what runs of them. */
+  activePods(): { readonly pod: Pod; readonly runtime: PodRuntime | undefined }[] {
+    return [...this.states.values()]
+      .filter((state) => {
+        const over = state.ending || state.intent === 'gone' || isFinal(state.lastStatus?.phase);
+        return state.admission === 'granted' && !(over && this.isStopped(state));
+      })
+      .map(({ pod, identity }) => ({ pod, runtime: this.deps.runtime.get(identity.uid) }));
   }
 
   get size(): number {

@@ -14,6 +14,8 @@ import type { Admission, Refusal } from './admit-pod.ts';
 export interface PodAdmitterDeps {
   /** The decision itself (admitPod with the node's facts); undefined while the Node is not known yet. */
   readonly admit: (pod: Pod, others: readonly Pod[]) => Admission | Refusal | undefined;
+  /** Sets aside what the pod is to have for itself; why that cannot be. */
+  readonly allocate?: (pod: Pod) => Refusal | undefined;
   /** Hears of each pod that is let in. */
   readonly admitted?: (state: PodState) => void;
   /** Reads the Node anew, for a pod that only its labels speak against. */
@@ -72,6 +74,11 @@ export class PodAdmitter {
     if ('reason' in verdict) {
       if (verdict.labelsOnly === true && !fresh) this.readNodeAnew(state);
       else this.refuse(state, verdict);
+      return !state.held;
+    }
+    const refusal = this.deps.allocate?.(state.pod);
+    if (refusal !== undefined) {
+      this.refuse(state, refusal);
       return !state.held;
     }
     state.admission = 'granted';

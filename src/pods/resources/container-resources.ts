@@ -20,10 +20,14 @@ export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResou
   if (node.cgroupVersion === 2 && node.swapAccounting) {
     unified['memory.swap.max'] = String(swapBytesOf(pod, container, node));
   }
-  const quota = node.cfsQuota ? (quotaFromMilli(cpuLimit, node.cfsPeriodUs) ?? -1) : undefined;
+  const uid = pod.metadata.uid ?? '';
+  const unlimited = node.cpus?.withoutQuota === true && node.cpus.hasExclusive(uid, container.name);
+  const limited = unlimited ? -1 : (quotaFromMilli(cpuLimit, node.cfsPeriodUs) ?? -1);
+  const quota = node.cfsQuota ? limited : undefined;
   return {
     cpuShares: sharesFromMilli(cpuRequest),
     ...(quota === undefined ? {} : { cpuQuota: quota, cpuPeriod: node.cfsPeriodUs }),
+    ...(node.cpus === undefined ? {} : { cpusetCpus: node.cpus.cpusOf(uid, container.name) }),
     ...(memoryLimit === 0 ? {} : { memoryLimitInBytes: memoryLimit }),
     ...(memoryLimit !== 0 && node.cgroupVersion === 1 && node.swapAccounting
       ? { memorySwapLimitInBytes: memoryLimit }

@@ -13,6 +13,13 @@ export interface NodeResourceFacts {
   readonly limitedSwap?: { readonly swapBytes: number };
   /** singleProcessOOMKill: only one process of a container dies, not all. Always so on cgroup v1. */
   readonly singleProcessOomKill: boolean;
+  /** Who has CPUs of his own; absent: nobody. */
+  readonly cpus?: {
+    cpusOf(podUid: string, container: string): string;
+    hasExclusive(podUid: string, container?: string): boolean;
+    /** Then he has no CFS quota (DisableCPUQuotaWithExclusiveCPUs). */
+    readonly withoutQuota: boolean;
+  };
   /** podPidsLimit; -1 for none. */
   readonly podPidsLimit: number;
 }

@@ -17,7 +17,9 @@ export function podCgroupLimits(pod: Pod, node: NodeResourceFacts): CgroupLimits
   // A container without a limit may use whatever is free, so the pod as a whole must be able to.
   const limited = (name: 'cpu' | 'memory'): boolean =>
     qos !== 'BestEffort' && (qos === 'Guaranteed' || everyContainerLimits(pod, name));
-  const quota = limited('cpu') && node.cfsQuota ? quotaFromMilli(milli(limits, 'cpu'), node.cfsPeriodUs) : undefined;
+  const exclusive = node.cpus?.withoutQuota === true && node.cpus.hasExclusive(pod.metadata.uid ?? '');
+  const quota =
+    limited('cpu') && node.cfsQuota && !exclusive ? quotaFromMilli(milli(limits, 'cpu'), node.cfsPeriodUs) : undefined;
   const memory = limited('memory') ? whole(limits, 'memory') : 0;
   const hugepages = node.hugepageSizes.map(
     (size) => [kernelPageSize(size), whole(requests, `hugepages-${size}`)] as const,
