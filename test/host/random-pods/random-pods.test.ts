@@ -21,12 +21,12 @@ import { type Traces, tracesGone, tracesOf } from '../node/support/node-traces.t
  * The whole thing: RANDOM_PODS=1000 RANDOM_SEED=random npx vitest run test/host/random-pods
  * It prints the seed; RANDOM_SEED=<that> makes the same pods again.
  */
-const COUNT = Number(process.env['RANDOM_PODS'] ?? 60);
+const COUNT = Number(process.env['RANDOM_PODS'] ?? 48);
 const wanted = process.env['RANDOM_SEED'] ?? '2026';
 const SEED = wanted === 'random' ? Math.floor(Math.random() * 2 ** 31) : Number(wanted);
-const WAVE = 30;
-/** Eight connections to the API may be kept, and here both ends of each are this process's own. */
-const KEPT_SOCKETS = 16;
+const WAVE = 24;
+/** Eight connections for requests and eight for watches may be kept, and both ends of each are this process's own here. */
+const KEPT_SOCKETS = 32;
 
 const NAME = 'deckhand-test-random';
 const FOLDER = `${pathsOf(NAME).libDir}/host`;
