@@ -31,7 +31,7 @@ export interface ServiceLoopOptions {
   readonly minSyncMs?: number;
   /**
    * How often to look whether somebody flushed or edited our rules; less often where looking is dear, so that it never
-   * takes more than a fiftieth of the time. Default 1 s.
+   * takes more than a twentieth of the time. Default 1 s.
    */
   readonly checkMs?: number;
   /** How often to read all rules back and compare them. Default 1 h. */
@@ -83,7 +83,7 @@ interface Dirt {
 }
 
 const defaultCheckMs = 1_000;
-const checkShare = 50;
+const checkShare = 20;
 const defaultFullSyncMs = 3_600_000;
 
 /** One address family's part of the loop. */

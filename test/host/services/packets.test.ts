@@ -281,9 +281,12 @@ describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real pack
       ),
     );
     await settled();
-    // The flow is forgotten right after the rules are written.
-    await clock.sleep(100);
-    const now = (await ask()).from;
+    // The flow is forgotten after the rules are written, by a command that takes its time.
+    let now = (await ask()).from;
+    for (let turn = 0; turn < 100 && now === from; turn++) {
+      await clock.sleep(20);
+      now = (await ask()).from;
+    }
     expect(['p1', 'p2', 'p3']).toContain(now);
     expect(now).not.toBe(from);
   });
@@ -324,7 +327,7 @@ describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real pack
 
   it.each([0, 1])('is back after a flush (%i)', async (index) => {
     await packets.onNode(...(rules.flushes[index] ?? []));
-    const deadline = performance.now() + 3_000;
+    const deadline = performance.now() + 10_000;
     const whole = async (): Promise<boolean> =>
       (await client.ask('tcp', '172.30.0.1', 80)).from !== undefined &&
       (await client.ask('tcp', '172.30.0.2', 80)).error === 'ECONNREFUSED';
