@@ -54,7 +54,10 @@ try {
   copy('dist/deckhand.mjs', 'usr/lib/deckhand/deckhand.mjs');
   put(
     'usr/bin/deckhand',
-    '#!/bin/sh\nexec /usr/bin/node --max-semi-space-size=2 /usr/lib/deckhand/deckhand.mjs "$@"\n',
+    `#!/bin/sh
+export MALLOC_ARENA_MAX="\${MALLOC_ARENA_MAX:-2}"
+exec /usr/bin/node --max-semi-space-size=2 /usr/lib/deckhand/deckhand.mjs "$@"
+`,
     0o755,
   );
   copy('systemd/deckhand.service', 'usr/lib/systemd/system/deckhand.service');

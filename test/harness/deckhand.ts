@@ -93,7 +93,8 @@ export class Deckhand {
       ...Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)])),
       ...(options.args ?? []),
     ];
-    this.env = { ...process.env, ...options.env };
+    // As the unit starts it.
+    this.env = { ...process.env, MALLOC_ARENA_MAX: '2', ...options.env };
     this.process = run.spawn('deckhand', this.argv, { netns, env: this.env });
   }
 
