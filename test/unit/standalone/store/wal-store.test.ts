@@ -383,7 +383,8 @@ describe('crashes', () => {
         if (output === '') setTimeout(() => child.kill('SIGKILL'), afterMs);
         output += data;
       });
-      child.stdout.on('close', resolve);
+      // Its pipe closes before the process is gone, and until then it holds the store.
+      child.on('close', () => resolve());
     });
     return output;
   }
