@@ -45,6 +45,18 @@ describe('what is said when a step fails', () => {
     expect(world.isReady('p')).toBe(true);
   });
 
+  it('RunContainerError of a container that the runtime has made and cannot start', async () => {
+    world.cri.failNext('startContainer', 'Internal', { times: 4 });
+    world.apply('p');
+    await world.pass(50);
+    expect(waiting()).toMatchObject({
+      reason: 'RunContainerError',
+      message: expect.stringContaining('startContainer'),
+    });
+    await world.pass(15_000);
+    expect(world.isReady('p')).toBe(true);
+  });
+
   it('InspectFailed and ImageInspectError when the runtime cannot tell of an image', async () => {
     world.cri.failNext('imageStatus', 'Internal');
     world.apply('p');

@@ -322,6 +322,8 @@ function planStart(builder: PlanBuilder, container: Container, sandbox: SandboxR
     return 'held';
   }
   if (here?.state === 'CREATED') {
+    // Why it could not be started stands in the status for as long as that is waited for.
+    if (showFailure(builder, container)) return 'held';
     return startNow(builder, container, sandbox, here.imageRef, here.restartCount, here.id);
   }
   if (crashBackoff(builder, container, previous)) return 'held';
