@@ -147,6 +147,12 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       credentialProviderBinDir: absent(own.imageCredentialProviderBinDir),
       verificationPolicy: kubelet.imagePullCredentialsVerificationPolicy ?? 'NeverVerifyPreloadedImages',
       verificationAllowlist: kubelet.preloadedImagesVerificationAllowlist ?? [],
+      collection: {
+        highPercent: kubelet.imageGCHighThresholdPercent,
+        lowPercent: kubelet.imageGCLowThresholdPercent,
+        minAgeMs: kubelet.imageMinimumGCAge,
+        maxAgeMs: kubelet.imageMaximumGCAge,
+      },
     },
     cgroups: {
       root: absent(kubelet.cgroupRoot) ?? '/',

@@ -140,6 +140,14 @@ export interface Config {
       | 'NeverVerifyAllowlistedImages'
       | 'AlwaysVerify';
     readonly verificationAllowlist: readonly string[];
+    /** When unused ones are removed: percent of their file system, and age. */
+    readonly collection: {
+      readonly highPercent: number;
+      readonly lowPercent: number;
+      readonly minAgeMs: number;
+      /** 0: none for its age. */
+      readonly maxAgeMs: number;
+    };
   };
   readonly cgroups: {
     readonly root: string;

@@ -3,6 +3,7 @@ import type { CriRuntime } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
 import { nodeReference } from '../node/node-agent.ts';
 import { Housekeeping } from '../pods/housekeeping.ts';
+import { ImageCollector } from '../pods/images/image-collector.ts';
 import type { ContainerLogs } from '../pods/logs/container-logs.ts';
 import { type LiveLog, LogRotator } from '../pods/logs/log-rotator.ts';
 import type { PodLoop } from '../pods/loop.ts';
@@ -51,6 +52,19 @@ export function startHousekeeping(foundation: Foundation, parts: HousekeepingPar
     await Promise.all([sources.pods.whenComplete(signal), runtime.whenListed()]);
     await housekeeping.run(signal);
   });
+  const images = new ImageCollector(config.images.collection, {
+    cri,
+    machine: machine.port,
+    mountedImages: () => mountedImages(sources),
+    event: (reason, message) => events.event(node, 'Warning', reason, message),
+    clock,
+    metrics: foundation.metrics,
+    log: log.child({ part: 'images' }),
+  });
+  runPart(foundation, 'image collection', async (signal) => {
+    await runtime.whenListed();
+    await images.run(signal);
+  });
   const rotator = new LogRotator(
     { ...config.containerLogs, everyMs: config.containerLogs.monitorMs },
     { liveLogs: () => liveLogs(runtime, logs), cri, files, clock, log: log.child({ part: 'logs' }) },
@@ -63,6 +77,12 @@ export function startHousekeeping(foundation: Foundation, parts: HousekeepingPar
 
 function* uidsOf({ pods }: DaemonPodSources): Generator<string> {
   for (const { metadata } of pods.values()) if (metadata.uid !== undefined) yield metadata.uid;
+}
+
+function* mountedImages({ pods }: DaemonPodSources): Generator<string> {
+  for (const { spec } of pods.values()) {
+    for (const { image } of spec.volumes ?? []) if (image?.reference !== undefined) yield image.reference;
+  }
 }
 
 /** A container's id, or the beginning of one, is that of a container which has not ended. */

@@ -27,6 +27,8 @@ export interface PodFacts {
   readonly ending: boolean;
   /** Why the pod must end although the API did not say so. */
   readonly end: PodEnd | undefined;
+  /** Nothing of a pod that has ended is kept although the API still has it: it was evicted, or the disk is short. */
+  readonly discard: boolean;
   /** The last status computed, or the API's at the start. */
   readonly lastStatus: PodStatus | undefined;
   /** The API was asked to remove the pod object. */
@@ -70,6 +72,8 @@ export interface PodEnd {
   readonly message: string;
   /** Overrides terminationGracePeriodSeconds. */
   readonly graceSeconds: number | undefined;
+  /** It ends for want of a resource of the node: what it leaves goes at once. */
+  readonly evicted?: true;
   /** The pod was not admitted: nothing of it has ever run here. */
   readonly refused?: true;
   /** What the condition DisruptionTarget says (reason TerminationByKubelet) once the pod has ended. */

@@ -242,6 +242,7 @@ export class PodLoop {
     const state = this.states.get(uid);
     if (state === undefined || (state.ending && this.isStopped(state))) return Promise.resolve();
     state.end ??= end;
+    if (end.evicted) state.discard = true;
     this.request(uid);
     const graceMs = (end.graceSeconds ?? state.pod.spec.terminationGracePeriodSeconds ?? 30) * 1000;
     const { clock, events } = this.deps;
@@ -255,6 +256,42 @@ export class PodLoop {
         timer.cancel();
         resolve();
       });
+    });
+  }
+
+  /** Nothing of the pod is left on this node but its object, and what is kept of its containers. */
+  isReclaimed(uid: string): boolean {
+    const state = this.states.get(uid);
+    if (state === undefined) return true;
+    const kept = state.discard && this.deps.runtime.get(uid) !== undefined;
+    return state.ending && this.isStopped(state) && state.volumesGone && state.cgroupGone && !kept;
+  }
+
+  /**
+   * Removes the containers and logs of pods that have ended although the API still has them: the node is short of disk.
+   * Resolves when they are gone; what a runtime does not remove within `patienceMs` is not waited for.
+   */
+  async discardEnded(patienceMs: number): Promise<void> {
+    const { runtime, clock } = this.deps;
+    const left = new Set<string>();
+    for (const [uid, state] of this.states) {
+      if (!this.isReclaimed(uid) || runtime.get(uid) === undefined) continue;
+      state.discard = true;
+      left.add(uid);
+      this.request(uid);
+    }
+    if (left.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(patienceMs, () => done());
+      const stop = runtime.subscribe((uid) => {
+        if (runtime.get(uid) === undefined) left.delete(uid);
+        if (left.size === 0) done();
+      });
+      const done = (): void => {
+        timer.cancel();
+        stop();
+        resolve();
+      };
     });
   }
 
@@ -451,6 +488,8 @@ export class PodLoop {
     state.lastStatus = status;
     if (ended) this.resizer?.retry('pod_terminated');
     statuses.set(state.identity, status);
+    // What it told of may go now.
+    if (state.discard) this.request(state.identity.uid);
   }
 
   /** When (milliseconds since the epoch) what the runtime shows can be told: what lasts for an instant is not told at all. */

@@ -32,6 +32,7 @@ export class PodState implements PodFacts {
   readonly containers = new Map<string, ContainerFacts>();
   readonly kills = new Map<string, KillFacts>();
   end: PodEnd | undefined;
+  discard = false;
   lastStatus: PodStatus | undefined;
   finalized = false;
   cleanedUp = false;

@@ -249,7 +249,7 @@ export class PodWorld {
   private readonly exits = new Map<string, { readonly atMs: number; readonly code: number }>();
   private callsNow = { at: 0, count: 0 };
   private readonly options: PodWorldOptions;
-  private agent: { stop: AbortController; done: Promise<unknown>; probes: ProbeScheduler } | undefined;
+  private agent: { stop: AbortController; done: Promise<unknown>; probes: ProbeScheduler; loop: PodLoop } | undefined;
   private serial = 0;
 
   constructor(options: PodWorldOptions = {}) {
@@ -258,6 +258,12 @@ export class PodWorld {
     this.network = new FakeProbe({ clock: this.clock });
     this.parts = new PartsInMemory(this.cri);
     if (options.exitLagMs !== undefined) void this.noteExits();
+  }
+
+  /** The pod loop of the agent that runs now. */
+  get loop(): PodLoop {
+    if (this.agent === undefined) throw new Error('no agent runs');
+    return this.agent.loop;
   }
 
   /** Starts an agent that remembers nothing. */
@@ -367,7 +373,7 @@ export class PodWorld {
       loop.run(stop.signal),
       runtime.whenListed().then(() => housekeeping.run(stop.signal)),
     ]);
-    this.agent = { stop, done, probes };
+    this.agent = { stop, done, probes, loop };
     await clock.advance(20);
   }
 

@@ -133,6 +133,17 @@ export function containerStatusFromWire(status: wire.ContainerStatus): Container
   };
 }
 
+/** containerd writes its CRI configuration, as JSON, into the verbose status; nothing else is promised of that text. */
+export function sandboxImageFromWire(info: Readonly<Record<string, string>>): string | undefined {
+  try {
+    const config: unknown = JSON.parse(info['config'] ?? '');
+    if (typeof config !== 'object' || config === null || !('sandboxImage' in config)) return undefined;
+    return typeof config.sandboxImage === 'string' && config.sandboxImage !== '' ? config.sandboxImage : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 export function runtimeStatusFromWire(response: wire.StatusResponse): RuntimeStatus {
   return {
     conditions: (response.status?.conditions ?? []).map(({ type, status, reason, message }) => ({

@@ -40,6 +40,8 @@ export interface FakeCriOptions {
   readonly runtimeHandlers?: readonly string[];
   /** Whether there is an event stream. Default true. */
   readonly events?: boolean;
+  /** What it says its sandboxes are made of. */
+  readonly sandboxImage?: string;
   /** Calls that this runtime does not know; containerd 1.6 lacks runtimeConfig and updatePodSandboxResources. */
   readonly unimplemented?: readonly CriOperation[];
 }
@@ -284,6 +286,10 @@ export class FakeCri implements CriRuntime {
       })),
       supplementalGroupsPolicy: true,
     }));
+  }
+
+  sandboxImage(): Promise<string | undefined> {
+    return this.call('status', 'sandbox image', undefined, () => this.options.sandboxImage);
   }
 
   runtimeConfig(): Promise<{ readonly cgroupDriver: 'cgroupfs' | 'systemd' }> {

@@ -7,6 +7,8 @@
 export interface CriRuntime {
   version(signal?: AbortSignal): Promise<VersionInfo>;
   status(signal?: AbortSignal): Promise<RuntimeStatus>;
+  /** The image of sandboxes, where the runtime says (containerd does). */
+  sandboxImage(): Promise<string | undefined>;
   /** Unimplemented before containerd 2. */
   runtimeConfig(): Promise<{ readonly cgroupDriver: 'cgroupfs' | 'systemd' }>;
   updateRuntimeConfig(podCIDR: string): Promise<void>;

@@ -22,6 +22,7 @@ import {
   required,
   runtimeStatusFromWire,
   sandboxFromWire,
+  sandboxImageFromWire,
   sandboxStatsFromWire,
   sandboxStatusFromWire,
 } from './convert-response.ts';
@@ -114,6 +115,11 @@ export class RealCri implements CriRuntime {
 
   async status(signal?: AbortSignal): Promise<RuntimeStatus> {
     return runtimeStatusFromWire(await this.ask(RuntimeService.Status, { verbose: false }, { type: 'status', signal }));
+  }
+
+  async sandboxImage(): Promise<string | undefined> {
+    const { info } = await this.ask(RuntimeService.Status, { verbose: true }, { type: 'status' });
+    return sandboxImageFromWire(info ?? {});
   }
 
   async runtimeConfig(): Promise<{ readonly cgroupDriver: 'cgroupfs' | 'systemd' }> {

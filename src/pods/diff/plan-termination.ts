@@ -30,7 +30,12 @@ export function planTermination(builder: PlanBuilder): Plan['mode'] {
   if (!facts.cgroupGone) builder.push({ do: 'removeCgroup' });
   if (!facts.volumesGone || !facts.cgroupGone) return 'terminating';
 
-  if (input.intent === 'run') return 'terminated';
+  // Before its last status is told a container's end must stay to be read.
+  const told = facts.lastStatus?.phase === 'Failed' || facts.lastStatus?.phase === 'Succeeded';
+  if (input.intent === 'run' && !(facts.discard && told)) {
+    removeOlder(builder);
+    return 'terminated';
+  }
   if (input.intent === 'delete' && !facts.finalized) builder.push({ do: 'finalize' });
   for (const sandbox of runtime.sandboxes) builder.push({ do: 'removeSandbox', id: sandbox.id });
   for (const container of runtime.containers) {
@@ -42,6 +47,19 @@ export function planTermination(builder: PlanBuilder): Plan['mode'] {
     builder.push({ do: 'cleanUp' });
   }
   return 'terminated';
+}
+
+/** Of each container the last attempt stays for its log, and of the sandboxes the newest (kubelet kuberuntime_gc.go). */
+function removeOlder(builder: PlanBuilder): void {
+  const { runtime } = builder.input;
+  const names = new Set<string>();
+  const kept = new Set(runtime.sandboxes.slice(0, 1).map(({ id }) => id));
+  for (const { name, id, sandboxId } of runtime.containers) {
+    if (names.has(name)) builder.push({ do: 'removeContainer', id });
+    else kept.add(sandboxId);
+    names.add(name);
+  }
+  for (const { id } of runtime.sandboxes) if (!kept.has(id)) builder.push({ do: 'removeSandbox', id });
 }
 
 function killInOrder(builder: PlanBuilder): void {

@@ -78,6 +78,7 @@ export function facts(more: Partial<PodFacts> = {}): PodFacts {
     stoppedSandboxes: new Set(),
     volumesGone: false,
     cgroupGone: false,
+    discard: false,
     failures: new Map(),
     containers: new Map(),
     kills: new Map(),

@@ -410,6 +410,48 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     [],
   ],
   [
+    'completed: of each container the last attempt stays, of the sandboxes the newest',
+    {
+      pod: pod({ restartPolicy: 'Never' }),
+      runtime: runtime(
+        [sandbox({ id: 's1', attempt: 1, state: 'NOTREADY' }), sandbox({ state: 'NOTREADY' })],
+        [exited(a, 0, { id: 'new', sandboxId: 's1', restartCount: 1 }), exited(a, 1, { id: 'old' })],
+      ),
+      facts: facts({ stoppedSandboxes: new Set(['s0', 's1']), volumesGone: true, cgroupGone: true }),
+    },
+    ['removeContainer old', 'removeSandbox s0'],
+  ],
+  [
+    'evicted, its status told: nothing is kept',
+    {
+      pod: pod({ restartPolicy: 'Never' }),
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], [exited(a, 0)]),
+      facts: facts({
+        discard: true,
+        lastStatus: { phase: 'Failed' },
+        stoppedSandboxes: new Set(['s0']),
+        volumesGone: true,
+        cgroupGone: true,
+      }),
+    },
+    ['removeSandbox s0'],
+  ],
+  [
+    'evicted, its status not told yet: how its containers ended must stay to be read',
+    {
+      pod: pod({ restartPolicy: 'Never' }),
+      runtime: runtime([sandbox({ state: 'NOTREADY' })], [exited(a, 0)]),
+      facts: facts({
+        discard: true,
+        lastStatus: { phase: 'Running' },
+        stoppedSandboxes: new Set(['s0']),
+        volumesGone: true,
+        cgroupGone: true,
+      }),
+    },
+    [],
+  ],
+  [
     'a terminal phase is for good',
     { runtime: runtime([]), facts: facts({ lastStatus: { phase: 'Failed' }, volumesGone: true, cgroupGone: true }) },
     [],
