@@ -196,6 +196,7 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
     runtimeVersion: runtimeVersion.runtimeVersion,
     node: () => node.current,
     nodeChanged: () => node.refresh(),
+    pressure: nodeParts.pressure,
     sources,
     plugins,
   });

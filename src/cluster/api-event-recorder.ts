@@ -39,6 +39,7 @@ interface Waiting {
   count: number;
   readonly firstAt: number;
   lastAt: number;
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 /** client-go writes an event at most this often before it gives it up. */
@@ -76,7 +77,13 @@ export class ApiEventRecorder implements EventRecorder {
     this.dropped = (why) => counter?.inc({ why });
   }
 
-  event(about: ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void {
+  event(
+    about: ObjectReference,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+    annotations: Readonly<Record<string, string>> = {},
+  ): void {
     if (this.stop.signal.aborted) return;
     const now = this.deps.clock.now();
     const short = message.length > MESSAGE_LIMIT ? `${message.slice(0, MESSAGE_LIMIT - 1)}…` : message;
@@ -95,7 +102,17 @@ export class ApiEventRecorder implements EventRecorder {
       return;
     } else {
       const { key, count, firstAt } = event;
-      this.waiting.set(key, { key, about, type, reason, message: event.message, count, firstAt, lastAt: now });
+      this.waiting.set(key, {
+        key,
+        about,
+        type,
+        reason,
+        message: event.message,
+        annotations,
+        count,
+        firstAt,
+        lastAt: now,
+      });
     }
     this.keepWriting();
   }
@@ -182,7 +199,11 @@ export class ApiEventRecorder implements EventRecorder {
     return {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { namespace, name: `${(about.name ?? 'unknown').slice(0, NAME_LIMIT)}.${stamp.toString(16)}` },
+      metadata: {
+        namespace,
+        name: `${(about.name ?? 'unknown').slice(0, NAME_LIMIT)}.${stamp.toString(16)}`,
+        ...(Object.keys(event.annotations).length === 0 ? {} : { annotations: event.annotations }),
+      },
       involvedObject: about,
       reason: event.reason,
       message: event.message,

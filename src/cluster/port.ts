@@ -139,5 +139,12 @@ export interface PodStatusWriter {
 
 /** Records events as kubelet does: aggregated, counted and rate-limited; it never throws and never blocks. */
 export interface EventRecorder {
-  event(about: ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void;
+  /** `annotations` go with the event when it is made; they do not tell one event from another. */
+  event(
+    about: ObjectReference,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+    annotations?: Readonly<Record<string, string>>,
+  ): void;
 }

@@ -181,6 +181,9 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       softGraceMs: kubelet.evictionSoftGracePeriod ?? {},
       minimumReclaim: kubelet.evictionMinimumReclaim ?? {},
       transitionMs: kubelet.evictionPressureTransitionPeriod,
+      maxPodGraceSeconds: kubelet.evictionMaxPodGracePeriod,
+      storageIsolation: kubelet.localStorageCapacityIsolation,
+      volumeStatsMs: kubelet.volumeStatsAggPeriod,
     },
     node: {
       register: kubelet.registerNode,

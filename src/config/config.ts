@@ -182,13 +182,19 @@ export interface Config {
     /** Signal → quantity or percentage. */
     readonly evictionHard: Readonly<Record<string, string>>;
   };
-  /** When the node is under pressure, besides reserved.evictionHard. By signal; nothing is evicted yet. */
+  /** When the node is under pressure, besides reserved.evictionHard. By signal. */
   readonly eviction: {
     readonly soft: Readonly<Record<string, string>>;
     readonly softGraceMs: Readonly<Record<string, number>>;
     readonly minimumReclaim: Readonly<Record<string, string>>;
     /** A pressure shows for this long after it is over. */
     readonly transitionMs: number;
+    /** What a pod gets at most when a soft threshold evicts it. */
+    readonly maxPodGraceSeconds: number;
+    /** Pods are held to their limits of local storage, and the node has a capacity of it. */
+    readonly storageIsolation: boolean;
+    /** How often volumes are measured; negative: never. */
+    readonly volumeStatsMs: number;
   };
   readonly node: {
     readonly register: boolean;

@@ -182,14 +182,12 @@ export const kubeletFields = {
   eventBurst: or(integer(1), 100),
   eventRecordQPS: or(exactInteger(0), 50),
   evictionHard: signals(),
-  evictionMaxPodGracePeriod: later(or(exactInteger(-(2 ** 31)), 0)),
-  evictionMinimumReclaim: later(signals()),
+  evictionMaxPodGracePeriod: or(exactInteger(-(2 ** 31)), 0),
+  evictionMinimumReclaim: signals(),
   evictionPressureTransitionPeriod: or(duration(), '5m'),
-  evictionSoft: later(signals()),
-  evictionSoftGracePeriod: later(
-    mapOf(exactDuration(0), (key) =>
-      SIGNALS.includes(key) ? undefined : `is not an eviction signal; expected one of ${SIGNALS.join(', ')}`,
-    ),
+  evictionSoft: signals(),
+  evictionSoftGracePeriod: mapOf(exactDuration(0), (key) =>
+    SIGNALS.includes(key) ? undefined : `is not an eviction signal; expected one of ${SIGNALS.join(', ')}`,
   ),
   // kubelet's default is true; deckhand is made to run on cgroup v1 as well and only warns (daemon/check-machine.ts).
   failCgroupV1: no(),
@@ -219,7 +217,7 @@ export const kubeletFields = {
   kubeReserved: or(reserved(), {}),
   kubeReservedCgroup: or(absolute('a cgroup'), ''),
   kubeletCgroups: later(or(text(), '')),
-  localStorageCapacityIsolation: later(yes()),
+  localStorageCapacityIsolation: yes(),
   logging,
   makeIPTablesUtilChains: later(yes()),
   maxOpenFiles: or(integer(1, Number.MAX_SAFE_INTEGER), 1_000_000),
@@ -285,7 +283,7 @@ export const kubeletFields = {
   tracing: section({ endpoint: later(text('host:port')), samplingRatePerMillion: later(exactInteger(0, 1_000_000)) }),
   userNamespaces: section({ idsPerPod: or(exactInteger(65_536, 2 ** 32 - 1), 65_536) }),
   volumePluginDir: later(or(text(), '/usr/libexec/kubernetes/kubelet-plugins/volume/exec/')),
-  volumeStatsAggPeriod: later(or(zeroIsAbsent(exactDuration(Number.MIN_SAFE_INTEGER)), '1m')),
+  volumeStatsAggPeriod: or(zeroIsAbsent(exactDuration(Number.MIN_SAFE_INTEGER)), '1m'),
 } as const;
 
 /** Fields that name files; in a file, relative ones are below its folder (kubelet config helpers.go). */

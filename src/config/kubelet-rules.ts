@@ -23,7 +23,7 @@ export type Wrong = (path: readonly (string | number)[], message: string) => voi
 export type Enabled = (gate: string) => boolean;
 
 /** kubelet apis/config/v1beta1/defaults_linux.go */
-export const EVICTION_DEFAULTS: Readonly<Record<string, string>> = {
+const EVICTION_DEFAULTS: Readonly<Record<string, string>> = {
   'memory.available': '100Mi',
   'nodefs.available': '10%',
   'nodefs.inodesFree': '5%',

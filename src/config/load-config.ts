@@ -7,7 +7,7 @@ import { type Complete, configOf } from './config-of.ts';
 import { type EffectiveDocument, effectiveDocuments } from './effective-documents.ts';
 import { flagLayers, type GivenFlags } from './flag-layers.ts';
 import { checkKubeProxy, completeKubeProxy } from './kube-proxy-rules.ts';
-import { checkKubelet, completeKubelet, type Enabled, EVICTION_DEFAULTS } from './kubelet-rules.ts';
+import { checkKubelet, completeKubelet, type Enabled } from './kubelet-rules.ts';
 import { isMapping, type Layer, mergedContent, type PlacedFinding, whereIs } from './layer.ts';
 
 export interface ConfigSources {
@@ -34,9 +34,6 @@ export interface CheckedConfig {
   /** The three kinds with all defaults, secrets left out. */
   readonly effective: () => readonly EffectiveDocument[];
 }
-
-/** Signals that node allocatable takes into account; the others only make conditions: eviction itself comes later. */
-const EVICTION_HONOURED: ReadonlySet<string> = new Set(['memory.available', 'nodefs.available']);
 
 /**
  * Everything that flags and files say, in one frozen Config. Throws InvalidConfig with one line for each mistake, naming
@@ -174,14 +171,12 @@ function warnOfHalfHonoured(
   given: Documents['KubeletConfiguration'],
   place: Place,
 ): void {
-  for (const [signal, threshold] of Object.entries(given.evictionHard ?? {})) {
-    if (EVICTION_HONOURED.has(signal) || EVICTION_DEFAULTS[signal] === threshold) continue;
-    place(
-      'warning',
-      'KubeletConfiguration',
-      ['evictionHard', signal],
-      'is known: it makes a condition of the node, but no pod is evicted yet',
-    );
+  for (const field of ['evictionHard', 'evictionSoft'] as const) {
+    for (const signal of Object.keys(given[field] ?? {})) {
+      if (!signal.startsWith('containerfs.')) continue;
+      const message = 'is ignored, as with kubelet: containerfs has the thresholds of the file system that it is on';
+      place('warning', 'KubeletConfiguration', [field, signal], message);
+    }
   }
   const otherwise = completeKubeProxy({ bindAddress: proxy.bindAddress });
   for (const field of ['healthzBindAddress', 'metricsBindAddress'] as const) {

@@ -1,10 +1,10 @@
 import type { ApiClient } from '../cluster/port.ts';
 import type { RealFiles } from '../host/files/real.ts';
-import { isConditionTrue } from '../model/conditions.ts';
 import type { Node } from '../model/node.ts';
 import { resources } from '../model/resource.ts';
 import { isStaticPod } from '../model/static-pod.ts';
 import { initialLabels } from '../node/node-registration.ts';
+import type { PressureKind } from '../node/pressure.ts';
 import { admitPod } from '../pods/admit/admit-pod.ts';
 import type { PodAdmitterDeps } from '../pods/admit/pod-admitter.ts';
 import type { Foundation } from './foundation.ts';
@@ -15,16 +15,22 @@ export interface AdmissionDeps {
   readonly machine: Machine;
   /** The Node as the API has it; undefined before it is known. */
   readonly node: () => Node | undefined;
+  /** What the node is short of now; its conditions in the API may be seconds behind. */
+  readonly pressures: () => ReadonlySet<PressureKind>;
 }
 
-const PRESSURE = ['MemoryPressure', 'DiskPressure', 'PIDPressure'];
+const PRESSURE: Readonly<Record<PressureKind, string>> = {
+  memory: 'MemoryPressure',
+  disk: 'DiskPressure',
+  pid: 'PIDPressure',
+};
 const APPARMOR = '/sys/module/apparmor/parameters/enabled';
 
 /** Node admission on what the API says of this node, the machine and the configuration. */
 export async function podAdmission(
   { config }: Foundation,
   files: Pick<RealFiles, 'read'>,
-  { api, machine, node }: AdmissionDeps,
+  { api, machine, node, pressures }: AdmissionDeps,
 ): Promise<Pick<PodAdmitterDeps, 'admit' | 'refreshNode'>> {
   const appArmorEnabled = await files.read(APPARMOR).then(
     (text) => text.toString().startsWith('Y'),
@@ -47,7 +53,7 @@ export async function podAdmission(
       if (known === undefined) return undefined;
       return admitPod(pod, others, {
         node: known,
-        pressure: PRESSURE.filter((type) => isConditionTrue(known.status?.conditions, type)),
+        pressure: [...pressures()].map((kind) => PRESSURE[kind]),
         allowedUnsafeSysctls: config.pods.allowedUnsafeSysctls,
         kernelVersion: machine.facts.kernelVersion,
         appArmorEnabled,

@@ -1,7 +1,12 @@
 import type { EventRecorder } from '../cluster/port.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
+import { RealStats } from '../host/stats/real.ts';
 import { nodeReference } from '../node/node-agent.ts';
+import type { PressureMonitor } from '../node/pressure-monitor.ts';
+import { EvictionManager } from '../pods/eviction/eviction-manager.ts';
+import { UsageSource } from '../pods/eviction/usage-source.ts';
+import { VolumeUsage } from '../pods/eviction/volume-usage.ts';
 import { Housekeeping } from '../pods/housekeeping.ts';
 import { ImageCollector } from '../pods/images/image-collector.ts';
 import type { ContainerLogs } from '../pods/logs/container-logs.ts';
@@ -9,6 +14,7 @@ import { type LiveLog, LogRotator } from '../pods/logs/log-rotator.ts';
 import type { PodLoop } from '../pods/loop.ts';
 import { isAlive } from '../pods/observe/pod-runtime.ts';
 import type { RuntimeCache } from '../pods/observe/runtime-cache.ts';
+import { PodPaths } from '../pods/volumes/pod-paths.ts';
 import type { VolumeManager } from '../pods/volumes/port.ts';
 import { type Foundation, runPart } from './foundation.ts';
 import type { Machine } from './machine.ts';
@@ -17,6 +23,7 @@ import type { DaemonPodSources } from './pod-sources.ts';
 export interface HousekeepingParts {
   readonly cri: CriRuntime;
   readonly machine: Machine;
+  readonly pressure: PressureMonitor;
   readonly events: EventRecorder;
   readonly files: Files;
   readonly logs: ContainerLogs;
@@ -65,6 +72,7 @@ export function startHousekeeping(foundation: Foundation, parts: HousekeepingPar
     await runtime.whenListed();
     await images.run(signal);
   });
+  startEviction(foundation, parts, images);
   const rotator = new LogRotator(
     { ...config.containerLogs, everyMs: config.containerLogs.monitorMs },
     { liveLogs: () => liveLogs(runtime, logs), cri, files, clock, log: log.child({ part: 'logs' }) },
@@ -72,6 +80,51 @@ export function startHousekeeping(foundation: Foundation, parts: HousekeepingPar
   runPart(foundation, 'log rotation', async (signal) => {
     await runtime.whenListed();
     await rotator.run(signal);
+  });
+}
+
+function startEviction(foundation: Foundation, parts: HousekeepingParts, images: ImageCollector): void {
+  const { config, clock, log, metrics } = foundation;
+  const { cri, machine, pressure, events, files, logs, loop, runtime } = parts;
+  const stats = new RealStats({ clock });
+  const paths = new PodPaths(config.rootDir);
+  const volumes = new VolumeUsage(
+    { everyMs: config.eviction.volumeStatsMs },
+    { pods: () => loop.unfinishedPods(), paths, stats, clock, log: log.child({ part: 'volumes' }) },
+  );
+  const eviction = new EvictionManager(config.eviction, {
+    look: (signal) => pressure.look(signal),
+    pods: {
+      activePods: () => loop.unfinishedPods(),
+      evict: (uid, end) => loop.evict(uid, end),
+      isReclaimed: (uid) => loop.isReclaimed(uid),
+      discardEnded: (ms) => loop.discardEnded(ms),
+    },
+    images,
+    usage: new UsageSource({
+      runtime,
+      cri,
+      stats,
+      files,
+      logs,
+      paths,
+      volumes,
+      cgroupOf: (pod) => machine.podCgroups.pathOf(pod),
+      cgroupsIn: (path) => machine.cgroups.children(path),
+    }),
+    node: nodeReference(config.nodeName),
+    events,
+    clock,
+    metrics,
+    log: log.child({ part: 'eviction' }),
+  });
+  runPart(foundation, 'volume usage', async (signal) => {
+    await runtime.whenListed();
+    await volumes.run(signal);
+  });
+  runPart(foundation, 'eviction', async (signal) => {
+    await Promise.all([parts.sources.pods.whenComplete(signal), runtime.whenListed()]);
+    await eviction.run(signal);
   });
 }
 

@@ -58,7 +58,8 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
     systemReserved: config.reserved.system,
     evictionHard: config.reserved.evictionHard,
   };
-  const capacity = nodeCapacity(facts, await filesystem(foundation, port), config.pods);
+  const nodefs = config.eviction.storageIsolation ? await filesystem(foundation, port) : undefined;
+  const capacity = nodeCapacity(facts, nodefs, config.pods);
   checkReservations(capacity, reservations);
   const cpuManager = await openCpuManager(foundation, files);
   const resourceFacts: NodeResourceFacts = {

@@ -2,11 +2,13 @@ import type { EventRecorder } from '../cluster/port.ts';
 import { FeatureGates } from '../config/feature-gates.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
+import { RealKmsg } from '../host/kmsg/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import { pluggedResourcesOf } from '../node/extended-resources.ts';
 import { claimNodeName } from '../node/name-claim.ts';
 import { NodeAgent, nodeReference } from '../node/node-agent.ts';
 import { NodeStartupMetrics } from '../node/node-startup-metrics.ts';
+import { OomWatcher } from '../node/oom-watcher.ts';
 import { PodCIDRFollower } from '../node/pod-cidr-follower.ts';
 import { type MemoryUse, PressureMonitor } from '../node/pressure-monitor.ts';
 import { RuntimeFactsSource } from '../node/runtime-facts.ts';
@@ -31,6 +33,7 @@ export interface NodeDeps {
 
 export interface NodeParts {
   readonly agent: NodeAgent;
+  readonly pressure: PressureMonitor;
   /** Registers the node and keeps it, now that what its status tells of is running. */
   run(parts: {
     readonly pods: Pick<Pods, 'runtime' | 'health' | 'volumesInUse' | 'devices'>;
@@ -95,6 +98,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
       podsPerCore: pods.podsPerCore,
       kubeletPort: node.kubeletPort,
       maxImages: node.maxImages,
+      localStorage: config.eviction.storageIsolation,
       kubeletVersion: `v${KUBERNETES_VERSION}.0+deckhand.${version}`,
       declaredFeatures: declaredFeatures(config.featureGates),
       labels: node.labels,
@@ -129,12 +133,15 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
   await agent.resolve();
   return {
     agent,
+    pressure,
     run: ({ pods: running, services, hostIPs }) => {
       unhealthy = () => plegProblem(running.runtime.staleMs, clock.monotonic() - startedAt);
       volumesInUse = running.volumesInUse;
       devices = running.devices;
       running.health.subscribe(() => agent.refresh());
       followNode(foundation, deps, agent, services, hostIPs);
+      const oom = new OomWatcher({ kmsg: new RealKmsg({}, { clock }), event: tell, log: logger });
+      runPart(foundation, 'OOM watcher', (stop) => oom.run(stop));
       runPart(foundation, 'node', async (stop) => {
         // A status before the first list would say that the node is not ready, only to take it back at once.
         await Promise.race([running.runtime.whenListed(), clock.sleep(1000, stop)]);

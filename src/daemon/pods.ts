@@ -13,6 +13,7 @@ import { messageOf } from '../kit/errors.ts';
 import type { Node } from '../model/node.ts';
 import type { Pod } from '../model/pod.ts';
 import { qosClassOf } from '../model/qos.ts';
+import type { PressureMonitor } from '../node/pressure-monitor.ts';
 import { StepExecutor } from '../pods/act/executors.ts';
 import type { DeviceManager } from '../pods/devices/device-manager.ts';
 import { HostParts } from '../pods/host-parts.ts';
@@ -72,6 +73,7 @@ export interface PodsDeps {
   readonly node: () => Node | undefined;
   /** Asks for a new status of the Node: something that it tells of has changed. */
   readonly nodeChanged: () => void;
+  readonly pressure: PressureMonitor;
   readonly sources: DaemonPodSources;
   readonly plugins: Plugins;
 }
@@ -260,7 +262,12 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       events,
       localReadiness,
       ...(machine.cpuManager === undefined ? {} : { allocate: (pod: Pod) => machine.cpuManager?.allocate(pod) }),
-      ...(await podAdmission(foundation, files, { api, machine, node: deps.node })),
+      ...(await podAdmission(foundation, files, {
+        api,
+        machine,
+        node: deps.node,
+        pressures: () => deps.pressure.pressures,
+      })),
       reserve: (pod) => devices.reserve(pod),
       resize: resize.forLoop,
       refreshVolumes: (pod) => volumes.refresh(pod),
@@ -279,7 +286,8 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   runPart(foundation, 'runtime cache', (signal) => runtime.run(signal));
   runPart(foundation, 'runtime health', (signal) => health.run(signal));
   runPart(foundation, 'pod loop', (signal) => loop.run(signal));
-  startHousekeeping(foundation, { cri, machine, events, files, logs, volumes, sources: deps.sources, loop, runtime });
+  const { sources, pressure } = deps;
+  startHousekeeping(foundation, { cri, machine, pressure, events, files, logs, volumes, sources, loop, runtime });
   const { cpuManager } = machine;
   if (cpuManager !== undefined) {
     runPart(foundation, 'cpu manager', async (signal) => {

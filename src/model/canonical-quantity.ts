@@ -17,6 +17,18 @@ export function canonicalQuantity(quantity: string | number): string {
   return decimal(nano, /[eE][+-]?\d+$/.test(text));
 }
 
+/** A whole number of bytes as Go writes one in binary format: 1536 Mi is "1536Mi", 1000 is "1k". */
+export function binaryQuantity(value: number | bigint): string {
+  const nano = BigInt(value) * NANO;
+  if (nano === 0n) return '0';
+  return binary(nano) ?? decimal(nano, false);
+}
+
+/** A whole number in decimal format: 5000 is "5k". */
+export function decimalQuantity(value: number | bigint): string {
+  return value === 0 || value === 0n ? '0' : decimal(BigInt(value) * NANO, false);
+}
+
 /** undefined below 1024, where binary suffixes say nothing. */
 function binary(nano: bigint): string | undefined {
   const negative = nano < 0n;

@@ -22,6 +22,8 @@ export interface NodeStatusOptions {
   readonly kubeletPort: number;
   /** -1: all. */
   readonly maxImages: number;
+  /** False: the node has no capacity of ephemeral storage (localStorageCapacityIsolation). Default true. */
+  readonly localStorage?: boolean;
   /** status.nodeInfo.kubeletVersion, such as v1.36.0+deckhand.0.1.0. */
   readonly kubeletVersion: string;
   /** Sorted names of what this node can do beyond what every node can (KEP-5328). */
@@ -88,11 +90,13 @@ export function nodeStatus(
   { now, monotonic }: Moment,
 ): NodeStatus {
   const { machine, runtime } = facts;
-  const own = nodeCapacity(machine, facts.nodefs, options);
+  const local = options.localStorage ?? true;
+  const own = nodeCapacity(machine, local ? facts.nodefs : undefined, options);
   const { devices } = facts;
   const none = Object.fromEntries((devices?.removed ?? []).map((name) => [name, '0']));
   const capacity = { ...previous?.capacity, ...own, ...devices?.capacity, ...none };
-  const missing = ['cpu', 'memory', 'pods', 'ephemeral-storage'].filter((name) => capacity[name] === undefined);
+  const needed = ['cpu', 'memory', 'pods', ...(local ? ['ephemeral-storage'] : [])];
+  const missing = needed.filter((name) => capacity[name] === undefined);
   const { version, abilities } = runtime;
   return {
     addresses: nodeAddresses(facts.ips, options, previous?.addresses),

@@ -2,18 +2,15 @@ import type { FilesystemCapacity, MachinePort } from '../host/machine/port.ts';
 import type { Clock } from '../kit/clock.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
+import type { DiskLayout, Observation, Observations, Threshold } from '../model/eviction.ts';
 import {
   afterObservation,
-  type DiskLayout,
   type EvictionOptions,
   evictionThresholds,
   noPressure,
-  type Observation,
-  type Observations,
   type PressureKind,
   type PressureState,
   pressuresOf,
-  type Threshold,
 } from './pressure.ts';
 import { waitAtMost } from './wait-at-most.ts';
 
@@ -47,6 +44,16 @@ const PERIOD_MS = 10_000;
 /** A source that hangs (a runtime, a dead disk) must not hold up the heartbeat. */
 const PATIENCE_MS = 2000;
 
+/** A measurement, for those who act on it. */
+export interface PressureLook {
+  readonly layout: DiskLayout;
+  readonly observations: Observations;
+  /** All there are. */
+  readonly thresholds: readonly Threshold[];
+  /** Those crossed for longer than their grace period, or not yet back by the minimum reclaim. */
+  readonly met: readonly Threshold[];
+}
+
 /** Measures what eviction signals stand for, and knows the pressures that follow. Evicts nothing. */
 export class PressureMonitor {
   private readonly options: PressureMonitorOptions;
@@ -56,6 +63,7 @@ export class PressureMonitor {
   private layout: DiskLayout | undefined;
   private observed: Observations = {};
   private measuredAt = Number.NEGATIVE_INFINITY;
+  private measurements = 0;
   private measuring: Promise<void> | undefined;
   private readonly failing = new Set<string>();
   private nodefs: FilesystemCapacity | undefined;
@@ -75,6 +83,23 @@ export class PressureMonitor {
     }
     if (this.measuring !== undefined) await waitAtMost(this.measuring, PATIENCE_MS, clock, signal);
     return this.pressures;
+  }
+
+  /** Measures now. Undefined when a source is too slow to wait for: what is old is nothing to act on. */
+  async look(signal?: AbortSignal): Promise<PressureLook | undefined> {
+    const { clock } = this.deps;
+    // One that is under way may have read already what has changed since.
+    if (this.measuring !== undefined) await waitAtMost(this.measuring, PATIENCE_MS, clock, signal);
+    if (this.measuring !== undefined) return undefined;
+    const before = this.measurements;
+    const measuring = this.measure().finally(() => {
+      this.measuring = undefined;
+    });
+    this.measuring = measuring;
+    await waitAtMost(measuring, PATIENCE_MS, clock, signal);
+    if (this.layout === undefined || this.measurements === before) return undefined;
+    const { layout, observed: observations, thresholds } = this;
+    return { layout, observations, thresholds, met: [...this.state.met] };
   }
 
   get pressures(): ReadonlySet<PressureKind> {
@@ -131,6 +156,7 @@ export class PressureMonitor {
       logger.warn({ signal, ...this.observed[signal] }, 'an eviction threshold is crossed');
     }
     this.measuredAt = now;
+    this.measurements++;
   }
 
   /** A source that fails is told of once, until it works again. */

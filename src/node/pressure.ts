@@ -1,37 +1,15 @@
+import {
+  type DiskLayout,
+  isCrossed,
+  isSignal,
+  type Observations,
+  type Signal,
+  type Threshold,
+  type ThresholdValue,
+} from '../model/eviction.ts';
 import { wholeValueOf } from '../model/quantity.ts';
 
-/** Eviction signals (kubelet eviction/api/types.go). */
-export type Signal =
-  | 'memory.available'
-  | 'allocatableMemory.available'
-  | 'nodefs.available'
-  | 'nodefs.inodesFree'
-  | 'imagefs.available'
-  | 'imagefs.inodesFree'
-  | 'containerfs.available'
-  | 'containerfs.inodesFree'
-  | 'pid.available';
-
-export interface Observation {
-  readonly available: number;
-  readonly capacity: number;
-}
-
-/** What was measured; a signal that nobody measures crosses no threshold. */
-export type Observations = Readonly<Partial<Record<Signal, Observation>>>;
-
 export type PressureKind = 'memory' | 'disk' | 'pid';
-
-/** One threshold: an amount, or a share of the capacity from 0 to 1. */
-export interface Threshold {
-  readonly signal: Signal;
-  readonly value: ThresholdValue;
-  /** 0: hard. */
-  readonly graceMs: number;
-  readonly minReclaim: ThresholdValue | undefined;
-}
-
-type ThresholdValue = { readonly amount: number } | { readonly share: number };
 
 export interface EvictionOptions {
   /** evictionHard and evictionSoft: signal → quantity or percentage of capacity. */
@@ -57,9 +35,6 @@ const KIND_OF: Readonly<Record<Signal, PressureKind>> = {
   'containerfs.inodesFree': 'disk',
   'pid.available': 'pid',
 };
-
-/** Where the file systems of a node are apart: they decide whose thresholds containerfs has. */
-export type DiskLayout = 'single' | 'imagefs' | 'split';
 
 /**
  * The thresholds that a configuration makes (eviction/helpers.go ParseThresholdConfig, UpdateContainerFsThresholds):
@@ -141,24 +116,8 @@ export function pressuresOf(state: PressureState, transitionMs: number, now: num
   return kinds;
 }
 
-function isCrossed(threshold: Threshold, observations: Observations, withReclaim: boolean): boolean {
-  const observed = observations[threshold.signal];
-  if (observed === undefined) return false;
-  const reclaim =
-    withReclaim && threshold.minReclaim !== undefined ? amountOf(threshold.minReclaim, observed.capacity) : 0;
-  return observed.available < amountOf(threshold.value, observed.capacity) + reclaim;
-}
-
-function amountOf(value: ThresholdValue, capacity: number): number {
-  return 'amount' in value ? value.amount : Math.floor(capacity * value.share);
-}
-
 function thresholdValue(text: string): ThresholdValue {
-  if (!text.endsWith('%')) return { amount: wholeValueOf(text) };
+  if (!text.endsWith('%')) return { amount: wholeValueOf(text), text };
   // kubelet keeps percentages as 32-bit floats, which shows in the last digits of allocatable.
   return { share: Math.fround(Math.fround(Number(text.slice(0, -1))) / 100) };
-}
-
-function isSignal(text: string): text is Signal {
-  return Object.hasOwn(KIND_OF, text);
 }

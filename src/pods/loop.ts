@@ -259,6 +259,18 @@ export class PodLoop {
     });
   }
 
+  /** Pods that this node runs or is about to run: admitted, and not over. */
+  unfinishedPods(): Pod[] {
+    const active: Pod[] = [];
+    for (const state of this.states.values()) {
+      const phase = state.lastStatus?.phase;
+      if (state.intent === 'gone' || state.admission !== 'granted') continue;
+      if (phase === 'Succeeded' || phase === 'Failed' || (state.ending && this.isStopped(state))) continue;
+      active.push(state.pod);
+    }
+    return active;
+  }
+
   /** Nothing of the pod is left on this node but its object, and what is kept of its containers. */
   isReclaimed(uid: string): boolean {
     const state = this.states.get(uid);

@@ -37,6 +37,12 @@ export class ContainerLogs {
     await this.deps.files.makeDirectory(podLogDirectory(this.options.podLogsDir, pod), 0o755, 0o755);
   }
 
+  /** Where all attempts of a container log to. */
+  directoryOf(pod: PodIdentity, container: string): string {
+    const path = this.pathOf(pod, container, 0);
+    return path.slice(0, path.lastIndexOf('/'));
+  }
+
   /** The live log of a container's attempt. */
   pathOf(pod: PodIdentity, container: string, restartCount: number): string {
     return `${podLogDirectory(this.options.podLogsDir, pod)}/${containerLogPath(container, restartCount)}`;

@@ -280,13 +280,13 @@ topologyManagerPolicy: restricted
 rotateCertificates: false
 shutdownGracePeriod: 0s
 memorySwap: {}
-evictionHard: { imagefs.available: 5% }
+evictionHard: { imagefs.available: 5%, containerfs.available: 5% }
 `);
     const { config, findings } = await checkConfig({ files: [path], flags: {}, hostname });
     expect(config).toBeDefined();
     expect(findings.map((finding) => finding.level)).toEqual(['warning', 'warning']);
     expect(findings[0]?.text).toMatch(/:4: .*topologyManagerPolicy is "restricted": it is known, but not yet honoured/);
-    expect(findings[1]?.text).toContain('evictionHard["imagefs.available"]');
+    expect(findings[1]?.text).toContain('evictionHard["containerfs.available"] is ignored');
   });
 
   // What kubeadm 1.32 writes for kube-proxy: every field, mostly at its zero value.

@@ -153,11 +153,11 @@ describe('files of users', () => {
   test("kind's turn off what does not work in its containers", async () => {
     const { config, findings } = await check({ files: [file(`${KIND_KUBELET}---${KIND_PROXY}`)] });
     expect(findings.filter(({ level }) => level === 'error')).toEqual([]);
-    expect(findings.map(({ text }) => text).join('\n')).toMatch(/imageGCHighThresholdPercent is 100/);
     expect(config).toMatchObject({
       cgroups: { root: '/kubelet', driver: 'cgroupfs' },
       host: { failSwapOn: false, failCgroupV1: false },
       reserved: { evictionHard: { 'nodefs.available': '0%' } },
+      images: { collection: { highPercent: 100, lowPercent: 80, maxAgeMs: 0 } },
       services: { conntrack: { maxPerCore: 0, min: 131_072 }, minSyncPeriodMs: 1000 },
     });
   });
@@ -192,7 +192,6 @@ describe('files of users', () => {
     expect(good.findings.map(({ level, text }) => `${level} ${text}`)).toEqual([
       expect.stringMatching(/^warning --containerd: is a flag of cAdvisor/),
       expect.stringMatching(/^warning --pod-infra-container-image: was removed from kubelet in 1\.35/),
-      expect.stringMatching(/^warning --eviction-hard: imagefs.available is known/),
     ]);
   });
 

@@ -2,12 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { FakeMachine } from '../../../src/host/machine/fake.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { ManualClock } from '../../../src/kit/manual-clock.ts';
+import type { Observations } from '../../../src/model/eviction.ts';
 import {
   afterObservation,
   type EvictionOptions,
   evictionThresholds,
   noPressure,
-  type Observations,
   pressuresOf,
 } from '../../../src/node/pressure.ts';
 import { type MemoryUse, PressureMonitor } from '../../../src/node/pressure-monitor.ts';

@@ -124,6 +124,20 @@ describe('Housekeeping', () => {
     expect(await host.left()).toEqual([]);
   });
 
+  it('tells of a sweep that failed, once a minute', async () => {
+    host.broken = true;
+    const stop = new AbortController();
+    const done = host.housekeeping.run(stop.signal);
+    await host.clock.advance(55_000);
+    expect(host.events).toEqual(['input/output error']);
+    await host.clock.advance(10_000);
+    expect(host.events).toHaveLength(2);
+    // Links to logs are looked after all the same, as often.
+    expect(host.linkSweeps).toBe(2);
+    stop.abort();
+    await done;
+  });
+
   it('sweeps again and again until it is told to stop, also after a sweep that failed', async () => {
     await host.add('gone');
     host.broken = true;
