@@ -75,7 +75,7 @@ export class ImageCollector {
     let failed = false;
     while (!signal.aborted) {
       try {
-        await (off ? this.alone(() => this.detect()) : this.collect());
+        await (off ? this.alone(() => this.detect(clock.monotonic())) : this.collect());
         failed = false;
       } catch (error) {
         log.warn({ error: messageOf(error) }, 'images could not be collected');
@@ -91,7 +91,7 @@ export class ImageCollector {
   collect(): Promise<void> {
     return this.alone(async () => {
       const freedAt = this.deps.clock.monotonic();
-      const left = await this.freeOld(await this.evictionOrder(), freedAt);
+      const left = await this.freeOld(await this.evictionOrder(freedAt), freedAt);
       const { capacity, available } = await this.space();
       const usedPercent = 100 - Math.floor((available * 100) / capacity);
       if (usedPercent < this.options.highPercent) return;
@@ -111,7 +111,7 @@ export class ImageCollector {
   deleteUnused(): Promise<void> {
     return this.alone(async () => {
       const freedAt = this.deps.clock.monotonic();
-      await this.freeSpace(await this.evictionOrder(), Number.POSITIVE_INFINITY, freedAt);
+      await this.freeSpace(await this.evictionOrder(freedAt), Number.POSITIVE_INFINITY, freedAt);
     });
   }
 
@@ -122,9 +122,8 @@ export class ImageCollector {
   }
 
   /** Notes what is there and what of it is used; answers the ids of those in use. */
-  private async detect(): Promise<ReadonlySet<string>> {
+  private async detect(now: number): Promise<ReadonlySet<string>> {
     const { cri, clock, mountedImages } = this.deps;
-    const now = clock.monotonic();
     const [images, containers] = await Promise.all([cri.listImages(), cri.listContainers()]);
     // The runtime alone knows which image a name stands for.
     const mounted = await Promise.all([...new Set(mountedImages())].map((name) => cri.imageStatus(name)));
@@ -147,8 +146,8 @@ export class ImageCollector {
   }
 
   /** What may go, the one first that was used the longest ago, among equals the one that was found first. */
-  private async evictionOrder(): Promise<ImageRecord[]> {
-    const used = await this.detect();
+  private async evictionOrder(freedAt: number): Promise<ImageRecord[]> {
+    const used = await this.detect(freedAt);
     return [...this.records.values()]
       .filter(({ id, pinned }) => !used.has(id) && !pinned)
       .sort((a, b) => (a.usedAt === b.usedAt ? a.detectedAt - b.detectedAt : a.usedAt < b.usedAt ? -1 : 1));

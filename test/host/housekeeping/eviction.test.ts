@@ -1,14 +1,21 @@
 import { mkdirSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { RealCri } from '../../../src/host/cri/real.ts';
+import { RealMachine } from '../../../src/host/machine/real.ts';
+import { SystemClock } from '../../../src/kit/clock.ts';
+import { silent } from '../../../src/kit/log.ts';
+import { Metrics } from '../../../src/kit/metrics.ts';
 import type { Node } from '../../../src/model/node.ts';
 import type { Event } from '../../../src/model/objects.ts';
 import type { Pod } from '../../../src/model/pod.ts';
 import { resources } from '../../../src/model/resource.ts';
+import { ImageCollector } from '../../../src/pods/images/image-collector.ts';
 import { type HarnessNode, startNode } from '../../harness/harness-node.ts';
 import type { HarnessRun } from '../../harness/harness-run.ts';
-import { BUSYBOX_IMAGE, PAUSE_IMAGE, WEB_IMAGE } from '../../harness/images.ts';
+import { BUSYBOX_IMAGE, buildImages, PAUSE_IMAGE, WEB_IMAGE } from '../../harness/images.ts';
 import { leaksOf } from '../../harness/leak-check.ts';
+import { isReady } from '../../harness/pod-summary.ts';
 import { runCommand } from '../../harness/run-command.ts';
 import { waitFor } from '../../harness/wait-for.ts';
 import { podOf, STAY, sh } from '../node/support/manifest.ts';
@@ -137,12 +144,54 @@ describe('eviction on a node with small disks and little memory', () => {
     const after = await node.containerd.ctr('images', 'list', '--quiet');
     expect(after).not.toContain(WEB_IMAGE);
     expect(after).toContain(PAUSE_IMAGE);
-    await calm('DiskPressure');
-    // And the node can start pods all the same.
-    await pods.create(podOf('after', { ...sh(STAY), imagePullPolicy: 'Never' }));
-    if (!after.includes(BUSYBOX_IMAGE)) return;
-    await pods.ready('after');
-    await pods.delete('after');
+    expect(after).toContain(BUSYBOX_IMAGE);
+    // And the node takes and starts pods again, as soon as its pressure is over.
+    let tries = 0;
+    await waitFor(
+      'a pod to be taken',
+      async () => {
+        const name = `after-${tries++}`;
+        await pods.create(podOf(name, { ...sh(STAY), imagePullPolicy: 'Never' }));
+        const judged = (pod: Pod): Pod | false => (isReady(pod) || pod.status?.phase === 'Failed') && pod;
+        const { status } = await pods.until(name, 'be judged', judged);
+        await pods.delete(name);
+        if (status?.phase === 'Failed') expect(status.message).toContain('The node had condition: [DiskPressure]');
+        return status?.phase !== 'Failed';
+      },
+      { intervalMs: 500 },
+    );
+  });
+
+  it('images by thresholds: what nothing uses goes, what runs and what sandboxes are made of stays', async () => {
+    await node.containerd.importImages(buildImages());
+    await pods.create(podOf('user', { ...sh(STAY), imagePullPolicy: 'Never' }));
+    await pods.ready('user');
+    const clock = new SystemClock();
+    const events: string[] = [];
+    const cri = new RealCri({ endpoint: node.containerd.endpoint });
+    // CRI hears of an import a moment later.
+    await waitFor('the image', async () => (await cri.imageStatus(WEB_IMAGE)) !== undefined);
+    const collector = new ImageCollector(
+      { highPercent: 1, lowPercent: 0, minAgeMs: 0, maxAgeMs: 0 },
+      {
+        cri,
+        machine: new RealMachine({}, { log: silent }),
+        mountedImages: () => [],
+        event: (reason) => events.push(reason),
+        clock,
+        metrics: new Metrics(),
+        log: silent,
+      },
+    );
+    // Nothing would be enough to have the disk empty.
+    await expect(collector.collect()).rejects.toThrow(/Failed to free sufficient space by deleting unused images/);
+    expect(events).toEqual(['FreeDiskSpaceFailed']);
+    const left = await node.containerd.ctr('images', 'list', '--quiet');
+    expect(left).not.toContain(WEB_IMAGE);
+    expect(left).toContain(PAUSE_IMAGE);
+    expect(left).toContain(BUSYBOX_IMAGE);
+    cri.close();
+    await pods.delete('user');
   });
 
   it('memory of all pods running out: no BestEffort pod is taken, others are', async () => {
