@@ -185,6 +185,13 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       storageIsolation: kubelet.localStorageCapacityIsolation,
       volumeStatsMs: kubelet.volumeStatsAggPeriod,
     },
+    shutdown: {
+      allMs: kubelet.shutdownGracePeriod,
+      criticalMs: kubelet.shutdownGracePeriodCriticalPods,
+      byPriority: (kubelet.shutdownGracePeriodByPodPriority ?? []).map(
+        ({ priority = 0, shutdownGracePeriodSeconds = 0 }) => ({ priority, seconds: shutdownGracePeriodSeconds }),
+      ),
+    },
     node: {
       register: kubelet.registerNode,
       labels: own.nodeLabels,

@@ -196,6 +196,14 @@ export interface Config {
     /** How often volumes are measured; negative: never. */
     readonly volumeStatsMs: number;
   };
+  /** How long a shutdown of the machine is held up for its pods; milliseconds. All 0 and none: not at all. */
+  readonly shutdown: {
+    readonly allMs: number;
+    /** The last part of it, for critical pods. */
+    readonly criticalMs: number;
+    /** Instead of those two. */
+    readonly byPriority: readonly { readonly priority: number; readonly seconds: number }[];
+  };
   readonly node: {
     readonly register: boolean;
     readonly labels: Readonly<Record<string, string>>;

@@ -257,11 +257,11 @@ export const kubeletFields = {
   serializeImagePulls: boolean(),
   serverTLSBootstrap: no(),
   showHiddenMetricsForVersion: later(or(text(), '')),
-  shutdownGracePeriod: later(or(exactDuration(0), '0s')),
-  shutdownGracePeriodByPodPriority: later(
-    listOf(section({ priority: or(exactInteger(-(2 ** 31)), 0), shutdownGracePeriodSeconds: or(exactInteger(0), 0) })),
+  shutdownGracePeriod: or(exactDuration(0), '0s'),
+  shutdownGracePeriodByPodPriority: listOf(
+    section({ priority: or(exactInteger(-(2 ** 31)), 0), shutdownGracePeriodSeconds: or(exactInteger(0), 0) }),
   ),
-  shutdownGracePeriodCriticalPods: later(or(exactDuration(0), '0s')),
+  shutdownGracePeriodCriticalPods: or(exactDuration(0), '0s'),
   singleProcessOOMKill: boolean(),
   staticPodPath: or(text('a path of a file or a directory'), ''),
   staticPodURL: or(text('an http or https URL'), ''),

@@ -17,6 +17,8 @@ export interface AdmissionDeps {
   readonly node: () => Node | undefined;
   /** What the node is short of now; its conditions in the API may be seconds behind. */
   readonly pressures: () => ReadonlySet<PressureKind>;
+  /** The machine is going down. */
+  readonly shuttingDown: () => boolean;
 }
 
 const PRESSURE: Readonly<Record<PressureKind, string>> = {
@@ -30,7 +32,7 @@ const APPARMOR = '/sys/module/apparmor/parameters/enabled';
 export async function podAdmission(
   { config }: Foundation,
   files: Pick<RealFiles, 'read'>,
-  { api, machine, node, pressures }: AdmissionDeps,
+  { api, machine, node, pressures, shuttingDown }: AdmissionDeps,
 ): Promise<Pick<PodAdmitterDeps, 'admit' | 'refreshNode'>> {
   const appArmorEnabled = await files.read(APPARMOR).then(
     (text) => text.toString().startsWith('Y'),
@@ -57,6 +59,7 @@ export async function podAdmission(
         allowedUnsafeSysctls: config.pods.allowedUnsafeSysctls,
         kernelVersion: machine.facts.kernelVersion,
         appArmorEnabled,
+        shuttingDown: shuttingDown(),
       });
     },
     refreshNode: async () => {

@@ -36,7 +36,7 @@ export interface NodeParts {
   readonly pressure: PressureMonitor;
   /** Registers the node and keeps it, now that what its status tells of is running. */
   run(parts: {
-    readonly pods: Pick<Pods, 'runtime' | 'health' | 'volumesInUse' | 'devices'>;
+    readonly pods: Pick<Pods, 'runtime' | 'health' | 'shuttingDown' | 'volumesInUse' | 'devices'>;
     readonly services: ServiceLoop;
     readonly hostIPs: () => readonly string[];
   }): void;
@@ -89,6 +89,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
   let unhealthy: () => readonly string[] = () => [];
   let volumesInUse: Pods['volumesInUse'] = () => undefined;
   let devices: Pods['devices'] | undefined;
+  let shuttingDown = (): boolean => false;
   const agent = new NodeAgent(
     {
       nodeName,
@@ -121,6 +122,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
       unhealthy: () => unhealthy(),
       volumesInUse: () => volumesInUse(),
       devices: () => devices?.resources(),
+      shuttingDown: () => shuttingDown(),
       metrics: new NodeStartupMetrics(
         { nodeName, bootToStartMs: Math.max(0, machine.facts.uptimeMs - machine.factsAt) },
         metrics,
@@ -138,6 +140,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
       unhealthy = () => plegProblem(running.runtime.staleMs, clock.monotonic() - startedAt);
       volumesInUse = running.volumesInUse;
       devices = running.devices;
+      shuttingDown = running.shuttingDown;
       running.health.subscribe(() => agent.refresh());
       followNode(foundation, deps, agent, services, hostIPs);
       const oom = new OomWatcher({ kmsg: new RealKmsg({}, { clock }), event: tell, log: logger });

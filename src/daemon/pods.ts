@@ -47,6 +47,7 @@ import type { Plugins } from './plugins.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
 import { openResize } from './resize.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
+import { startShutdown } from './shutdown.ts';
 import { readHostIds } from './user-namespaces.ts';
 
 /** How often the runtime is listed while its events flow, and while they do not, in milliseconds. */
@@ -85,6 +86,7 @@ export interface Pods {
   /** Node.status.volumesInUse; undefined while it is not known. */
   readonly volumesInUse: () => readonly string[] | undefined;
   readonly devices: DeviceManager;
+  readonly shuttingDown: () => boolean;
 }
 
 /** Builds and starts the pods room. */
@@ -249,6 +251,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       again: (uid) => loop.request(uid),
     },
   );
+  let shuttingDown = (): boolean => false;
   const loop: PodLoop = new PodLoop(
     { resyncMs: config.pods.syncFrequencyMs },
     {
@@ -267,6 +270,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
         machine,
         node: deps.node,
         pressures: () => deps.pressure.pressures,
+        shuttingDown: () => shuttingDown(),
       })),
       reserve: (pod) => devices.reserve(pod),
       resize: resize.forLoop,
@@ -301,7 +305,9 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
     resize.retain(uidsOf(deps.sources.pods.values()), runtime.uids());
   });
-  return { loop, runtime, health, volumesInUse: () => csi.users.inUse(), devices };
+  shuttingDown = await startShutdown(foundation, { loop, runtime, files, events, refreshNode: deps.nodeChanged });
+  const volumesInUse = (): readonly string[] | undefined => csi.users.inUse();
+  return { loop, runtime, health, shuttingDown: () => shuttingDown(), volumesInUse, devices };
 }
 
 function* uidsOf(pods: Iterable<Pod>): Generator<string> {

@@ -50,6 +50,8 @@ export interface NodeAgentDeps {
   readonly devices?: () => DeviceResources | undefined;
   /** Node.status.volumesInUse; undefined while it is not known. */
   readonly volumesInUse?: () => readonly string[] | undefined;
+  /** The machine is going down (graceful node shutdown). */
+  readonly shuttingDown?: () => boolean;
   readonly metrics?: NodeStartupMetrics;
   readonly events: EventRecorder;
   readonly clock: Clock;
@@ -355,6 +357,7 @@ export class NodeAgent {
         nodefs: deps.pressure.nodeFilesystem,
         runtime,
         unhealthy: deps.unhealthy?.() ?? [],
+        shuttingDown: deps.shuttingDown?.() ?? false,
         pressures,
         allocatable: deps.allocatable,
         volumesInUse: deps.volumesInUse?.(),

@@ -36,6 +36,8 @@ export interface ConditionFacts {
   readonly runtime: RuntimeFacts;
   /** What else is wrong with the node's own parts, in kubelet's words: "PLEG is not healthy: …". */
   readonly unhealthy: readonly string[];
+  /** The machine is going down (graceful node shutdown). */
+  readonly shuttingDown?: boolean;
   readonly pressures: ReadonlySet<PressureKind>;
   /** Resources that the node should have a capacity of, and has none. */
   readonly missing: readonly string[];
@@ -77,7 +79,10 @@ export function nodeConditions(
 }
 
 /** All that keeps the node from being ready, as kubelet words it (runtime.go, nodestatus/setters.go). */
-function whyNotReady({ runtime, unhealthy, missing }: ConditionFacts, monotonic: number): string | undefined {
+function whyNotReady(
+  { runtime, unhealthy, shuttingDown, missing }: ConditionFacts,
+  monotonic: number,
+): string | undefined {
   const reasons: string[] = [];
   if (runtime.readyAt === undefined) reasons.push('container runtime status check may not have completed yet');
   else if (monotonic - runtime.readyAt >= RUNTIME_SILENCE_MS) reasons.push('container runtime is down');
@@ -89,6 +94,7 @@ function whyNotReady({ runtime, unhealthy, missing }: ConditionFacts, monotonic:
     const network = conditionText(runtime.status.conditions, 'NetworkReady');
     if (network !== undefined) reasons.push(`container runtime network not ready: ${network}`);
   }
+  if (shuttingDown === true) reasons.push('node is shutting down');
   if (missing.length > 0) reasons.push(`missing node capacity for resources: ${missing.join(', ')}`);
   if (reasons.length === 0) return undefined;
   return reasons.length === 1 ? reasons[0] : `[${reasons.join(', ')}]`;

@@ -37,6 +37,8 @@ export interface NodeFacts {
   readonly nodefs: FilesystemCapacity | undefined;
   readonly runtime: RuntimeFacts;
   readonly unhealthy: readonly string[];
+  /** The machine is going down (graceful node shutdown). */
+  readonly shuttingDown?: boolean;
   readonly pressures: ReadonlySet<PressureKind>;
   /** A capacity without what is reserved. */
   readonly allocatable: (capacity: ResourceList) => ResourceList;
@@ -139,7 +141,13 @@ export function nodeStatus(
             : { features: { supplementalGroupsPolicy: abilities.supplementalGroupsPolicy } }),
         }),
     conditions: nodeConditions(
-      { runtime, unhealthy: facts.unhealthy, pressures: facts.pressures, missing },
+      {
+        runtime,
+        unhealthy: facts.unhealthy,
+        shuttingDown: facts.shuttingDown ?? false,
+        pressures: facts.pressures,
+        missing,
+      },
       previous?.conditions,
       now,
       monotonic,

@@ -5,22 +5,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitFor } from './wait-for.ts';
 
-/** A dbus-daemon of the test's own, in a folder of its own, on which anybody may own any name. */
+/** A dbus-daemon of the test's own, on which anybody may own any name. */
 export class PrivateBus {
+  readonly path: string;
   readonly address: string;
-  private readonly directory: string;
+  /** What is removed with it. */
+  private readonly directory: string | undefined;
   private readonly daemon: ChildProcess;
 
-  private constructor(directory: string, socket: string, daemon: ChildProcess) {
+  private constructor(directory: string | undefined, socket: string, daemon: ChildProcess) {
     this.directory = directory;
+    this.path = socket;
     this.address = `unix:path=${socket}`;
     this.daemon = daemon;
   }
 
-  static async start(): Promise<PrivateBus> {
-    const directory = mkdtempSync(join(tmpdir(), 'deckhand-test-bus-'));
+  /** In a folder of its own, or in one of the test's, where it may be started again at the same address. */
+  static async start(given?: string): Promise<PrivateBus> {
+    const directory = given ?? mkdtempSync(join(tmpdir(), 'deckhand-test-bus-'));
     const socket = join(directory, 'bus');
     const config = join(directory, 'bus.conf');
+    rmSync(socket, { force: true });
     writeFileSync(
       config,
       `<busconfig><type>system</type><listen>unix:path=${socket}</listen><auth>EXTERNAL</auth>
@@ -28,7 +33,7 @@ export class PrivateBus {
 </policy></busconfig>`,
     );
     const daemon = spawn('dbus-daemon', [`--config-file=${config}`, '--nofork', '--nopidfile'], { stdio: 'ignore' });
-    const bus = new PrivateBus(directory, socket, daemon);
+    const bus = new PrivateBus(given === undefined ? directory : undefined, socket, daemon);
     try {
       await waitFor('the message bus', () => existsSync(socket));
       return bus;
@@ -43,6 +48,6 @@ export class PrivateBus {
       this.daemon.kill('SIGKILL');
       await once(this.daemon, 'exit');
     }
-    rmSync(this.directory, { recursive: true, force: true });
+    if (this.directory !== undefined) rmSync(this.directory, { recursive: true, force: true });
   }
 }

@@ -15,6 +15,8 @@ export interface Message {
   readonly destination?: string;
   readonly sender?: string;
   readonly signature?: string;
+  /** How many file descriptors come with it; values of type h are indexes of them. */
+  readonly fileDescriptors?: number;
   readonly body?: readonly DBusValue[];
   readonly noReply?: boolean;
 }
@@ -30,6 +32,7 @@ const FIELDS = [
   [6, 'destination', 's'],
   [7, 'sender', 's'],
   [8, 'signature', 'g'],
+  [9, 'fileDescriptors', 'u'],
 ] as const;
 const FIXED_HEADER = 12;
 const NO_REPLY = 1;

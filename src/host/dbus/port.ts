@@ -1,7 +1,7 @@
 /**
  * A message bus (D-Bus specification 0.43). Values are told by their signature: y n q i u are numbers, x t bigints, b
  * booleans, s o g text, arrays and structs arrays, a dict entry is [key, value], a variant a Variant. Unix file
- * descriptors (h) are indexes only: Node cannot receive them.
+ * descriptors (h) are indexes only: a plain socket of Node's receives none (host/logind has one that does).
  */
 export type DBusValue = number | bigint | string | boolean | readonly DBusValue[] | Variant;
 

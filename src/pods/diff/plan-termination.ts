@@ -91,6 +91,8 @@ function killInOrder(builder: PlanBuilder): void {
 /** Seconds; at least 1 (kubelet pod_workers.go calculateEffectiveGracePeriod). */
 export function terminationGrace({ pod, intent, facts }: PlanInput): number {
   const fromSpec = pod.spec.terminationGracePeriodSeconds ?? 30;
-  if (intent !== 'run') return Math.max(1, pod.metadata.deletionGracePeriodSeconds ?? fromSpec);
-  return Math.max(1, facts.end?.graceSeconds ?? fromSpec);
+  const asked = intent === 'run' ? fromSpec : (pod.metadata.deletionGracePeriodSeconds ?? fromSpec);
+  // A pod that is deleted already may have to go sooner: the node is short, or shuts down.
+  const own = facts.end?.graceSeconds;
+  return Math.max(1, intent === 'run' ? (own ?? asked) : Math.min(asked, own ?? asked));
 }

@@ -349,6 +349,19 @@ const rows: [string, Partial<PlanInput>, string[]][] = [
     ['shortenKill a-0'],
   ],
   [
+    'deleted, then evicted: the node cannot wait for as long',
+    {
+      intent: 'delete',
+      pod: pod({}, { deletionGracePeriodSeconds: 25 }),
+      runtime: runtime([sandbox()], [record(a)]),
+      facts: facts({
+        end: { reason: 'Evicted', message: '', graceSeconds: 1, evicted: true },
+        kills: new Map([['a-0', kill(1000, 25_000)]]),
+      }),
+    },
+    ['shortenKill a-0'],
+  ],
+  [
     'deleted, nothing alive: sandbox and volumes together',
     { intent: 'delete', runtime: runtime([sandbox()], [exited(a, 0)]) },
     ['stopSandbox s0', 'unmountVolumes'],

@@ -75,4 +75,29 @@ describe('D-Bus messages', () => {
     expect(messageLength(bytes.subarray(0, 15))).toBeUndefined();
     expect(messageLength(Buffer.concat([bytes, Buffer.from('more')]))).toBe(bytes.length);
   });
+
+  it('say how many file descriptors come with them', () => {
+    const lock = { type: 'return' as const, serial: 7, replySerial: 3, signature: 'h', fileDescriptors: 1, body: [0] };
+    const bytes = encodeMessage(lock);
+    expect(decodeMessage(bytes)).toEqual({ ...lock, noReply: false });
+    // Header field 9, UNIX_FDS, is a uint32.
+    expect(bytes.toString('hex')).toContain('0901750001000000');
+  });
+
+  it('may be big-endian, with containers in them', () => {
+    // A signal with a(sv) of one (name, variant boolean).
+    const text = (value: string): number[] => [0, 0, 0, value.length, ...Buffer.from(`${value}\0`)];
+    const body = [0, 0, 0, 16, 0, 0, 0, 0, ...text('a'), 1, 0x62, 0, 0, 0, 0, 0, 0, 0, 1];
+    const fields = [8, 1, 0x67, 0, 5, ...Buffer.from('a(sv)\0'), 0];
+    const head = [0x42, 4, 0, 1, 0, 0, 0, body.length, 0, 0, 0, 2, 0, 0, 0, 11];
+    const message = decodeMessage(Buffer.from([...head, ...fields, 0, 0, 0, 0, ...body]));
+    expect(message).toMatchObject({ type: 'signal', body: [[['a', { signature: 'b', value: true }]]] });
+  });
+
+  it('end with an error, not beyond their end, when they are cut', () => {
+    const whole = encodeMessage({ type: 'signal', serial: 1, member: 'M', signature: 'ss', body: ['abc', 'def'] });
+    for (let length = 16; length < whole.length; length++) {
+      expect(() => decodeMessage(whole.subarray(0, length))).toThrow(/a D-Bus message ends within/);
+    }
+  });
 });
