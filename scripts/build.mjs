@@ -13,6 +13,8 @@ const entries = {
   deckhand: 'src/main.ts',
   demo: 'test/harness/demo/main.ts',
   'test-tiers': 'test/harness/test-tiers.ts',
+  'test-vm': 'test/vm/host/main.ts',
+  'vm-guest': 'test/vm/guest/main.ts',
 };
 for (const file of existsSync(join(root, 'bench')) ? readdirSync(join(root, 'bench')) : []) {
   if (file.endsWith('.ts') && !file.endsWith('.test.ts')) entries[`bench-${basename(file, '.ts')}`] = `bench/${file}`;

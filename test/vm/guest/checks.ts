@@ -1,0 +1,196 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { pause, waitFor } from '../../harness/wait-for.ts';
+import { cgroupFile, fingerprint, get, kubectl, Load, pod, pods, run, unitProperty } from './machine.ts';
+
+/** One thing that is seen to hold in the machine; returns a sentence with its figures. */
+export interface Check {
+  readonly title: string;
+  readonly run: () => Promise<string>;
+}
+
+/** Software emulation is some twenty times slower than the machine that it runs on. */
+const SLOWLY = { timeoutMs: 300_000, intervalMs: 1000 };
+/** A fifth of an emulated processor answers no probe within a second. */
+function unhurried(manifest: string): string {
+  return manifest
+    .replaceAll('cpu: 200m', 'cpu: "2"')
+    .replaceAll(/^( *)periodSeconds: \d+$/gm, '$1periodSeconds: 10\n$1timeoutSeconds: 60');
+}
+
+const REPLICAS = ['web-1', 'web-2', 'web-3'];
+
+function must(condition: boolean, otherwise: string): void {
+  if (!condition) throw new Error(otherwise);
+}
+
+async function allReady(): Promise<void> {
+  await waitFor(
+    'the replicas to be Ready',
+    async () => {
+      const found = (await pods()).filter(({ metadata }) => REPLICAS.includes(metadata.name ?? ''));
+      return (
+        found.length === REPLICAS.length &&
+        found.every(({ status }) =>
+          status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
+        )
+      );
+    },
+    SLOWLY,
+  );
+}
+
+const mainPid = async (): Promise<number> => Number(await unitProperty('deckhand', 'MainPID'));
+
+async function serviceUrl(): Promise<string> {
+  return `http://${(await kubectl('get', 'service', 'web', '-o', 'jsonpath={.spec.clusterIP}')).trim()}/`;
+}
+
+/** Lets something happen to the daemon under load and holds that neither pods nor requests notice. */
+async function undisturbed(happens: () => Promise<void>): Promise<string> {
+  const before = await fingerprint();
+  const load = new Load(await serviceUrl());
+  const began = performance.now();
+  await happens();
+  const tookMs = performance.now() - began;
+  await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+  await pause(3000);
+  await load.stop();
+  const after = await fingerprint();
+  must(
+    JSON.stringify(after) === JSON.stringify(before),
+    `containers differ: ${before.join('; ')} → ${after.join('; ')}`,
+  );
+  must(load.failures.length === 0, `${load.failures.length} of ${load.count} requests failed: ${load.failures[0]}`);
+  return `${(tookMs / 1000).toFixed(1)} s; ${load.count} requests, none failed; ${after.length} containers are the same`;
+}
+
+async function started(before: number): Promise<void> {
+  await waitFor(
+    'systemd to have started it anew',
+    async () => (await unitProperty('deckhand', 'ActiveState')) === 'active' && (await mainPid()) !== before,
+    SLOWLY,
+  );
+}
+
+export const firstBoot: readonly Check[] = [
+  {
+    title: 'the unit starts, and counts as started once the daemon says so',
+    run: async () => {
+      const began = performance.now();
+      await run('systemctl', 'start', 'deckhand');
+      const seconds = (performance.now() - began) / 1000;
+      must((await unitProperty('deckhand', 'ActiveState')) === 'active', 'not active after systemctl start');
+      const text = await unitProperty('deckhand', 'StatusText');
+      must(text.startsWith('node '), `StatusText is ${JSON.stringify(text)}`);
+      return `${seconds.toFixed(1)} s; ${text}`;
+    },
+  },
+  {
+    title: 'the examples run on cgroup v2',
+    run: async () => {
+      for (const name of readdirSync('/vmtest/examples')) {
+        const text = readFileSync(`/vmtest/examples/${name}`, 'utf8');
+        writeFileSync(`/etc/deckhand/manifests/${name}`, unhurried(text));
+      }
+      const began = performance.now();
+      await allReady();
+      const seconds = (performance.now() - began) / 1000;
+      const answers = new Set<string>();
+      const url = await serviceUrl();
+      await waitFor('answers of all three', async () => answers.add((await get(url)).trim()).size === 3, SLOWLY);
+      return `Ready after ${seconds.toFixed(0)} s; ${url} is answered by ${[...answers].sort().join(', ')}`;
+    },
+  },
+  {
+    title: 'limits stand in the cgroups of a burstable pod and of its class',
+    run: async () => {
+      const uid = (await pod('web-1')).metadata.uid ?? '';
+      const path = `/kubepods/burstable/pod${uid}`;
+      const read = (file: string): string => cgroupFile(path, file);
+      // 50m are 51 shares, which are weight 1 + (51 - 2) × 9999 / 262142 = 2.
+      const found = [read('cpu.weight'), read('cpu.max'), read('memory.max')].join(' | ');
+      must(found === '2 | 200000 100000 | 67108864', `cpu.weight | cpu.max | memory.max are ${found}`);
+      must(cgroupFile('/kubepods/besteffort', 'cpu.weight') === '1', 'besteffort has another weight than 1');
+      const below = readdirSync(`/sys/fs/cgroup${path}`, { withFileTypes: true }).filter((entry) =>
+        entry.isDirectory(),
+      );
+      must(below.length >= 2, `the pod's cgroup holds ${below.length} containers`);
+      const group = below.map(({ name }) => cgroupFile(`${path}/${name}`, 'memory.oom.group'));
+      must(group.includes('1'), `memory.oom.group of its containers: ${group.join(' ')}`);
+      return `cpu.weight | cpu.max | memory.max: ${found}; memory.oom.group 1`;
+    },
+  },
+  {
+    title: 'a container over its memory limit is OOMKilled',
+    run: async () => {
+      const terminated = await waitFor(
+        'memory-hog to end',
+        async () => (await pod('memory-hog')).status?.containerStatuses?.[0]?.state?.terminated,
+        SLOWLY,
+      );
+      must(terminated.reason === 'OOMKilled', `reason ${terminated.reason}, exit code ${terminated.exitCode}`);
+      return `reason OOMKilled, exit code ${terminated.exitCode}`;
+    },
+  },
+  {
+    title: 'kill -9: systemd starts it anew, nothing is lost',
+    run: () =>
+      undisturbed(async () => {
+        const before = await mainPid();
+        process.kill(before, 'SIGKILL');
+        await started(before);
+      }),
+  },
+  {
+    title: 'a daemon that hangs is found by the watchdog and started anew, nothing is lost',
+    run: () =>
+      undisturbed(async () => {
+        const before = await mainPid();
+        process.kill(before, 'SIGSTOP');
+        await started(before);
+        must(
+          (await run('journalctl', '-u', 'deckhand', '--no-pager')).includes('atchdog'),
+          'the journal names no watchdog',
+        );
+      }),
+  },
+  {
+    title: 'systemctl restart under load: nothing is lost',
+    run: () => undisturbed(async () => void (await run('systemctl', 'restart', 'deckhand'))),
+  },
+  {
+    title: 'systemctl stop leaves pods and rules; a start finds them',
+    run: () =>
+      undisturbed(async () => {
+        const url = await serviceUrl();
+        await run('systemctl', 'stop', 'deckhand');
+        must((await get(url)).startsWith('web-'), 'the Service does not answer while the daemon is down');
+        await run('systemctl', 'start', 'deckhand');
+      }),
+  },
+  {
+    title: 'an upgrade of the package restarts the daemon, nothing is lost',
+    run: () =>
+      undisturbed(async () => {
+        const before = await mainPid();
+        await run('sh', '-c', 'dpkg --force-confold -i /vmtest/upgrade/*.deb');
+        await started(before);
+      }),
+  },
+];
+
+export const secondBoot: readonly Check[] = [
+  {
+    title: 'after a reboot the pods come back by themselves',
+    run: async () => {
+      const began = performance.now();
+      await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+      await allReady();
+      const restarts = (await pods())
+        .filter(({ metadata }) => REPLICAS.includes(metadata.name ?? ''))
+        .map(({ status }) => status?.containerStatuses?.[0]?.restartCount);
+      must((await get(await serviceUrl())).startsWith('web-'), 'the Service does not answer');
+      return `Ready ${((performance.now() - began) / 1000).toFixed(0)} s after the check began; restarts ${restarts.join(' ')}`;
+    },
+  },
+];
