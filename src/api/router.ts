@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { drained } from './drained.ts';
+import { drained } from '../kit/drained.ts';
 import type { Caller } from './port.ts';
 
 const PIECE = 65_536;

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { CriRuntime } from '../../host/cri/port.ts';
+import { drained } from '../../kit/drained.ts';
 import { messageOf } from '../../kit/errors.ts';
-import { drained } from '../drained.ts';
 import type { NodePods, RuntimeView } from '../port.ts';
 import { type Exchange, sendText } from '../router.ts';
 import { parseLogOptions } from './log-options.ts';

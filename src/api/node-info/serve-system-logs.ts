@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Files } from '../../host/files/port.ts';
 import type { LogFiles } from '../../host/log-file/port.ts';
+import { drained } from '../../kit/drained.ts';
 import { hasCode } from '../../kit/errors.ts';
-import { drained } from '../drained.ts';
 import { type Exchange, sendText } from '../router.ts';
 
 export interface ServeSystemLogsDeps {

@@ -1,4 +1,5 @@
 import { CodedError } from '../../kit/errors.ts';
+import { sourceFieldsOf } from '../../model/persistent-volume.ts';
 import type { Pod, Volume } from '../../model/pod.ts';
 import { type ClaimResolver, ephemeralClaimName } from './claims.ts';
 import type { PodVolume, VolumePlugin } from './plugin.ts';
@@ -14,19 +15,6 @@ export interface VolumeUse {
   readonly mounted: boolean;
   readonly asDevice: boolean;
 }
-
-/** Fields of a PersistentVolume's spec that are not its source. */
-const NOT_SOURCES: ReadonlySet<string> = new Set([
-  'capacity',
-  'accessModes',
-  'claimRef',
-  'persistentVolumeReclaimPolicy',
-  'storageClassName',
-  'mountOptions',
-  'volumeMode',
-  'nodeAffinity',
-  'volumeAttributesClassName',
-]);
 
 /** Finds out what each of a pod's volumes is and which plugin it belongs to. */
 export class VolumeResolver {
@@ -54,7 +42,7 @@ export class VolumeResolver {
     if (use.mounted && volumeMode === 'Block') throw modeMismatch(volume.name, volumeMode, 'volumeMounts');
     if (use.asDevice && volumeMode !== 'Block') throw modeMismatch(volume.name, volumeMode, 'volumeDevices');
     const specName = metadata.name ?? '';
-    const [kind = 'no source'] = Object.keys(spec ?? {}).filter((key) => !NOT_SOURCES.has(key));
+    const [kind = 'no source'] = sourceFieldsOf(spec ?? {});
     const plugin = this.pluginOf(kind, `PersistentVolume "${specName}"`);
     return { plugin, podVolume: { pod, volume, bound, specName, readOnly, volumeMode } };
   }

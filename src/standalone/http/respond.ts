@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { drained } from '../../kit/drained.ts';
 import type { ApiStatus, ListMeta } from '../../model/meta.ts';
 
 /** Sends a body of JSON text. */
@@ -27,26 +28,6 @@ export function addWarnings(response: ServerResponse, warnings: readonly string[
     return `299 - "${quoted}"`;
   });
   response.setHeader('warning', text);
-}
-
-/** Resolves when the response takes more; rejects when its connection is gone. */
-export function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (): void => {
-      response.off('drain', onDrain);
-      response.off('close', onClose);
-    };
-    const onDrain = (): void => {
-      settle();
-      resolve();
-    };
-    const onClose = (): void => {
-      settle();
-      reject(new Error('the client went away'));
-    };
-    response.on('drain', onDrain);
-    response.on('close', onClose);
-  });
 }
 
 export interface ListHead {

@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../../kit/clock.ts';
+import { drained } from '../../kit/drained.ts';
 import type { ApiStatus, KubeObject } from '../../model/meta.ts';
 import { apiVersionOf, type ResourceType } from '../../model/resource.ts';
 import type { StoredEvent } from '../port.ts';
 import type { WalStore } from '../store/wal-store.ts';
 import { type Encoding, encodeObject } from './encode-object.ts';
-import { drained } from './respond.ts';
 import { expired, statusOf } from './status-error.ts';
 
 export interface WatchRequest {

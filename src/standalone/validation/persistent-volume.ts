@@ -2,24 +2,13 @@ import { isDeepStrictEqual } from 'node:util';
 import type { LabelSelector, ResourceList } from '../../model/meta.ts';
 import { dns1123SubdomainError } from '../../model/names.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../model/objects.ts';
+import { sourceFieldsOf } from '../../model/persistent-volume.ts';
 import { isQuantity, parseQuantity } from '../../model/quantity.ts';
 import type { FieldError } from '../port.ts';
 import { child, forbidden, invalid, required } from './field-errors.ts';
 import { validateLabelSelector } from './label-selector.ts';
 import { noBackstepErrors } from './paths.ts';
 import { type NodeTerm, nodeSelectorErrors } from './scheduling.ts';
-
-const NOT_SOURCES = new Set([
-  'capacity',
-  'accessModes',
-  'claimRef',
-  'persistentVolumeReclaimPolicy',
-  'storageClassName',
-  'mountOptions',
-  'volumeMode',
-  'nodeAffinity',
-  'volumeAttributesClassName',
-]);
 
 /** ValidatePersistentVolume and, with `previous`, ValidatePersistentVolumeUpdate. */
 export function validatePersistentVolume(
@@ -34,7 +23,7 @@ export function validatePersistentVolume(
   }
   errors.push(...capacityErrors(spec.capacity, 'spec.capacity', true));
   if (spec.storageClassName) errors.push(...classErrors(spec.storageClassName, 'spec.storageClassName'));
-  const sources = Object.keys(spec).filter((key) => !NOT_SOURCES.has(key));
+  const sources = sourceFieldsOf(spec);
   if (sources.length === 0) errors.push(required('spec', 'must specify a volume type'));
   for (const name of sources.slice(1))
     errors.push(forbidden(child('spec', name), 'may not specify more than 1 volume type'));
