@@ -1,3 +1,4 @@
+import { parseCpus } from '../model/cpu-set.ts';
 import { labelValueError, qualifiedNameError } from '../model/names.ts';
 import {
   absolute,
@@ -67,17 +68,9 @@ const cpuList = (): Field<string> => {
   };
 };
 
-/** The CPUs of a list such as "0-3,7"; undefined when it is none. */
+/** The CPUs of a list such as "0-3,7"; undefined when it is none. Unlike the kernel's files, a configuration has no blanks. */
 export function cpusOf(list: string): ReadonlySet<number> | undefined {
-  const cpus = new Set<number>();
-  for (const part of list.split(',')) {
-    const [, from, to] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part) ?? [];
-    if (from === undefined) return undefined;
-    const last = Number(to ?? from);
-    if (last < Number(from)) return undefined;
-    for (let cpu = Number(from); cpu <= last; cpu++) cpus.add(cpu);
-  }
-  return cpus;
+  return list === '' || list !== list.trim() ? undefined : parseCpus(list);
 }
 
 export const taint = section({
