@@ -70,6 +70,7 @@ export const GIT_VERSION = 'v1.34.0+deckhand';
 const DEFAULT_PORT = 6443;
 const RENEWAL_CHECK_MS = 6 * 60 * 60 * 1000;
 const CLOSE_GRACE_MS = 2_000;
+const HANDSHAKE_MS = 10_000;
 
 interface Running {
   readonly store: WalStore;
@@ -92,6 +93,8 @@ export class EmbeddedApi {
   private readonly options: EmbeddedApiOptions;
   private readonly deps: EmbeddedApiDeps;
   private readonly sockets = new Set<Socket>();
+  /** Connections without TLS as yet, by the client's address and port. */
+  private readonly handshaking = new Map<string, Socket>();
   private running: Running | undefined;
   private renewal: Timer | undefined;
 
@@ -148,6 +151,7 @@ export class EmbeddedApi {
         // A stream may end in one direction and go on in the other.
         allowHalfOpen: true,
         keepAliveTimeout: 120_000,
+        handshakeTimeout: HANDSHAKE_MS,
         noDelay: true,
       });
       await rules.controllers?.start();
@@ -186,9 +190,15 @@ export class EmbeddedApi {
       });
       server.on('upgrade', (request, socket, head) => handler.upgrade(request, socket, head));
       server.on('connection', (socket: Socket) => {
+        const key = remoteOf(socket);
         this.sockets.add(socket);
-        socket.on('close', () => this.sockets.delete(socket));
+        this.handshaking.set(key, socket);
+        socket.on('close', () => {
+          this.sockets.delete(socket);
+          if (this.handshaking.get(key) === socket) this.handshaking.delete(key);
+        });
       });
+      server.on('secureConnection', (socket) => this.handshaking.delete(remoteOf(socket)));
       server.on('tlsClientError', (error) => log.debug({ error: messageOf(error) }, 'a TLS handshake failed'));
       this.running = { store, rules, server, watches, operations, credentials, authenticator, url, port };
       await this.writeKubeconfigs();
@@ -234,6 +244,8 @@ export class EmbeddedApi {
     const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
     running.watches.close();
     running.server.closeIdleConnections();
+    // Those carry no request. A client that has left in the middle of a handshake is noticed by its time limit only.
+    for (const socket of this.handshaking.values()) socket.destroy();
     const cut = this.deps.clock.after(CLOSE_GRACE_MS, () => {
       for (const socket of this.sockets) socket.destroy();
     });
@@ -273,6 +285,10 @@ export class EmbeddedApi {
     }
     if (this.running !== undefined) this.renewal = this.deps.clock.after(RENEWAL_CHECK_MS, () => void this.renew());
   }
+}
+
+function remoteOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 async function closeAll(rules: ApiRules | undefined, store: WalStore): Promise<void> {
