@@ -60,10 +60,11 @@ export class NetnsDialer {
     this.end = end;
   }
 
-  static async start(run: HarnessRun, netns: string): Promise<NetnsDialer> {
-    const socketPath = `${run.paths.runDir}/dial-${netns.slice(run.name.length + 1) || 'node'}.sock`;
+  /** `name` tells it from others in the same namespace. */
+  static async start(run: HarnessRun, netns: string, name?: string): Promise<NetnsDialer> {
+    const socketPath = `${run.paths.runDir}/dial-${name ?? (netns.slice(run.name.length + 1) || 'node')}.sock`;
     const argv = [process.execPath, '--max-semi-space-size=1', '--input-type=module', '--eval', CHILD, socketPath];
-    const child: StartedProcess = run.spawn(`dialer-${netns}`, argv, { netns });
+    const child: StartedProcess = run.spawn(`dialer-${name ?? netns}`, argv, { netns });
     const dialer = new NetnsDialer(socketPath, () => run.stop(child, 0));
     await waitFor(`the dialer in ${netns}`, async () => (await dialer.reachable()) || undefined, {
       intervalMs: 10,
