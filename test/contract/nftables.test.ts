@@ -100,6 +100,33 @@ describe.each(subjects.filter(({ needsRoot }) => isRoot || !needsRoot))('nftable
     await apply(`delete element ${t} s { ${one}, ${two} }`, `delete element ${t} m { ${one} . 80 }`);
   });
 
+  it('tells whether rules are there by their numbers, and changes nothing by asking', async () => {
+    await apply(`add chain ${t} probed`, `add rule ${t} probed accept`, `add rule ${t} probed jump c`);
+    const numbers = async (): Promise<number[]> =>
+      [...((await port.chain('t', 'probed', 'handles')) ?? '').matchAll(/(?:accept|jump c) # handle (\d+)$/gm)].map(
+        ([, handle]) => Number(handle),
+      );
+    const [first = 0, second = 0] = await numbers();
+    const rules = [first, second].map((handle) => ({ chain: 'probed', handle }));
+    const before = await port.table('t', 'handles');
+    expect(before).toContain(` # handle ${second}`);
+    expect(await port.holds('t', rules)).toBe(true);
+    expect(await port.holds('t', [])).toBe(true);
+    expect(await port.table('t', 'handles')).toBe(before);
+    expect(await port.holds('nosuch', rules)).toBe(false);
+    expect(await port.holds('t', [{ chain: 'nosuch', handle: first }])).toBe(false);
+    await apply(`delete rule ${t} probed handle ${second}`);
+    expect(await port.holds('t', rules)).toBe(false);
+    await apply(`add rule ${t} probed jump c`);
+    expect(await port.holds('t', rules)).toBe(false);
+    expect(await numbers()).not.toContain(second);
+    expect(await port.holds('t', rules.slice(0, 1))).toBe(true);
+    await apply(`flush chain ${t} probed`);
+    expect(await port.holds('t', rules.slice(0, 1))).toBe(false);
+    await apply(`delete chain ${t} probed`);
+    expect(await port.holds('t', rules.slice(0, 1))).toBe(false);
+  });
+
   it('applies all of a transaction or nothing, and says which line was wrong', async () => {
     const before = await port.table('t');
     const error: unknown = await apply(`add element ${t} s { ${one} }`, `add element ${t} nosuch { ${two} }`).catch(

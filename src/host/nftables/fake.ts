@@ -1,11 +1,16 @@
-import { CodedError } from '../../kit/errors.ts';
+import { CodedError, messageOf } from '../../kit/errors.ts';
 import { parseIp } from '../../model/cidr.ts';
 import type { IPFamily } from '../../model/service.ts';
-import { type NftablesPort, nftFamily } from './port.ts';
+import { type NftablesPort, nftFamily, probeOf, probeSays, type RuleHandle } from './port.ts';
 
 interface Chain {
   hook: string | undefined;
-  rules: readonly string[];
+  rules: readonly Rule[];
+}
+
+interface Rule {
+  readonly text: string;
+  readonly handle: number;
 }
 
 interface Container {
@@ -33,6 +38,8 @@ export class FakeNftables implements NftablesPort {
   applied = 0;
   last = '';
   listings = 0;
+  probes = 0;
+  private lastHandle = 0;
 
   constructor(options: { readonly family?: IPFamily; readonly refuses?: (line: string) => boolean } = {}) {
     this.family = options.family ?? 'IPv4';
@@ -73,19 +80,37 @@ export class FakeNftables implements NftablesPort {
     this.tables = draft;
   }
 
-  async table(name: string): Promise<string | undefined> {
+  async table(name: string, handles?: 'handles'): Promise<string | undefined> {
     this.listings++;
     const table = this.tables.get(name);
     if (table === undefined) return undefined;
     const containers = [...table.containers].map(([one, container]) => printContainer(one, container));
-    const chains = [...table.chains].map(([one, chain]) => printChain(one, chain));
+    const chains = [...table.chains].map(([one, chain]) => printChain(one, chain, handles));
     return `table ${nftFamily(this.family)} ${name} {\n${[...containers, ...chains].join('\n')}}\n`;
   }
 
-  async chain(table: string, name: string): Promise<string | undefined> {
+  async chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
     const chain = this.tables.get(table)?.chains.get(name);
     if (chain === undefined) return undefined;
-    return `table ${nftFamily(this.family)} ${table} {\n${printChain(name, chain)}}\n`;
+    return `table ${nftFamily(this.family)} ${table} {\n${printChain(name, chain, handles)}}\n`;
+  }
+
+  async holds(table: string, rules: readonly RuleHandle[]): Promise<boolean> {
+    this.probes++;
+    const probe = probeOf(this.family, table, rules);
+    if (probe === undefined) return true;
+    const draft = copyOf(this.tables);
+    const complaints: string[] = [];
+    for (const line of probe.trimEnd().split('\n')) {
+      try {
+        this.command(draft, line);
+      } catch (error) {
+        complaints.push(messageOf(error));
+      }
+    }
+    const answer = probeSays(complaints.join('\n'));
+    if (answer === undefined) throw refuse(complaints.join('\n'));
+    return answer;
   }
 
   async close(): Promise<void> {}
@@ -127,7 +152,18 @@ export class FakeNftables implements NftablesPort {
         return;
       case 'add rule': {
         const chain = chainOf(table, name);
-        table.chains.set(name, { ...chain, rules: [...chain.rules, rest] });
+        table.chains.set(name, { ...chain, rules: [...chain.rules, { text: rest, handle: ++this.lastHandle }] });
+        return;
+      }
+      case 'create chain':
+        if (table.chains.has(name)) throw refuse('File exists');
+        table.chains.set(name, { hook: undefined, rules: [] });
+        return;
+      case 'delete rule': {
+        const chain = chainOf(table, name);
+        const handle = Number(others[1]);
+        if (!chain.rules.some((rule) => rule.handle === handle)) throw missing();
+        table.chains.set(name, { ...chain, rules: chain.rules.filter((rule) => rule.handle !== handle) });
         return;
       }
       case 'add element':
@@ -180,7 +216,7 @@ function checkReferences(table: Table): void {
       }
     }
   };
-  for (const chain of table.chains.values()) for (const rule of chain.rules) need(rule);
+  for (const chain of table.chains.values()) for (const rule of chain.rules) need(rule.text);
   for (const { definition, elements } of table.containers.values()) {
     if (definition.endsWith('verdict')) for (const value of elements.values()) need(value);
   }
@@ -222,8 +258,9 @@ function printContainer(name: string, { kind, definition, elements }: Container)
   return `\t${kind} ${name} {\n${lines.join('')}${text}\t}\n`;
 }
 
-function printChain(name: string, { hook, rules }: Chain): string {
-  const lines = hook === undefined ? rules : [hook, ...rules];
+function printChain(name: string, { hook, rules }: Chain, handles?: 'handles'): string {
+  const texts = rules.map(({ text, handle }) => (handles === undefined ? text : `${text} # handle ${handle}`));
+  const lines = hook === undefined ? texts : [hook, ...texts];
   return `\tchain ${name} {\n${lines.map((line) => `\t\t${line}\n`).join('')}\t}\n`;
 }
 

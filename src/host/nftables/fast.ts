@@ -1,11 +1,13 @@
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
-import { type NftablesPort, nftFamily } from './port.ts';
+import { type NftablesPort, nftFamily, probeOf, probeSays, type RuleHandle } from './port.ts';
 import type { NftSession } from './session.ts';
 
 /** Longer transactions go to a process of their own: what starting it costs no longer matters, and it reads a file. */
 const LONGEST_LINE = 64 * 1024;
+/** Starting nft takes half of this. */
+const CHEAP_MS = 40;
 
 export interface FastNftablesDeps {
   /** Does what the session cannot. */
@@ -23,6 +25,8 @@ export class FastNftables implements NftablesPort {
   private readonly plain: NftablesPort;
   private readonly session: NftSession;
   private readonly log: Logger;
+  /** What the last list of a chain cost. */
+  private lists: 'cheap' | 'dear' | undefined;
 
   constructor(deps: FastNftablesDeps) {
     this.plain = deps.plain;
@@ -33,7 +37,7 @@ export class FastNftables implements NftablesPort {
 
   async apply(text: string, signal?: AbortSignal): Promise<void> {
     if (text.length <= LONGEST_LINE) {
-      const line = text.trimEnd().replaceAll('\n', '; ');
+      const line = lineOf(text);
       try {
         const output = await this.session.ask(line);
         // A warning is no refusal.
@@ -47,13 +51,17 @@ export class FastNftables implements NftablesPort {
     await this.plain.apply(text, signal);
   }
 
-  table(name: string): Promise<string | undefined> {
-    return this.plain.table(name);
+  table(name: string, handles?: 'handles'): Promise<string | undefined> {
+    return this.plain.table(name, handles);
   }
 
-  async chain(table: string, name: string): Promise<string | undefined> {
+  /** By the session only where it is cheap: changes wait for what the session does. */
+  async chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
+    if (handles !== undefined || this.lists !== 'cheap') return await this.plainChain(table, name, handles);
+    const started = performance.now();
     try {
       const output = await this.session.ask(`list chain ${nftFamily(this.family)} ${table} ${name}`);
+      if (performance.now() - started > CHEAP_MS) this.lists = 'dear';
       if (output.startsWith('table ')) return output;
       if (/No such file or directory/.test(output)) return undefined;
       throw new CodedError('Unavailable', `nft -i: ${output.slice(0, 500)}`);
@@ -63,8 +71,33 @@ export class FastNftables implements NftablesPort {
     }
   }
 
+  async holds(table: string, rules: readonly RuleHandle[]): Promise<boolean> {
+    const probe = probeOf(this.family, table, rules);
+    if (probe === undefined) return true;
+    if (probe.length <= LONGEST_LINE) {
+      try {
+        const answer = probeSays(await this.session.ask(lineOf(probe)));
+        if (answer !== undefined) return answer;
+      } catch (error) {
+        if (!hasCode(error, 'Unavailable')) throw error;
+      }
+    }
+    return await this.plain.holds(table, rules);
+  }
+
   /** The session belongs to whoever made it. */
   close(): Promise<void> {
     return this.plain.close();
   }
+
+  private async plainChain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
+    const started = performance.now();
+    const text = await this.plain.chain(table, name, handles);
+    this.lists = performance.now() - started > CHEAP_MS ? 'dear' : 'cheap';
+    return text;
+  }
+}
+
+function lineOf(text: string): string {
+  return text.trimEnd().replaceAll('\n', '; ');
 }

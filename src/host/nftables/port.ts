@@ -9,12 +9,42 @@ export interface NftablesPort {
   readonly family: IPFamily;
   /** One transaction in the language of nft(8): all of it is applied, or nothing. */
   apply(text: string, signal?: AbortSignal): Promise<void>;
-  /** A table as `nft -n list table` prints it, elements and all; undefined when there is none. */
-  table(name: string): Promise<string | undefined>;
-  /** A chain as it is printed; undefined when it or its table is not there. */
-  chain(table: string, name: string): Promise<string | undefined>;
+  /** A table as `nft -n list table` prints it, elements and all (`handles`: nft -a); undefined when there is none. */
+  table(name: string, handles?: 'handles'): Promise<string | undefined>;
+  /**
+   * A chain as it is printed; undefined when it or its table is not there. Before nft 1.0.7 this reads every element
+   * of the table as well, however many there are.
+   */
+  chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined>;
+  /** Whether all these rules are still there, unchanged: what is replaced gets another handle. Costs one transaction. */
+  holds(table: string, rules: readonly RuleHandle[]): Promise<boolean>;
   /** Ends what is kept open for speed. */
   close(): Promise<void>;
+}
+
+/** A rule by the number that the kernel gave it, which is never given again in this table. */
+export interface RuleHandle {
+  readonly chain: string;
+  readonly handle: number;
+}
+
+/**
+ * A transaction that cannot succeed: it would delete the rules and then make a chain anew that is there. If the kernel's
+ * first complaint is about the latter, all rules are there; nothing has changed either way. (nft has no cheaper way to
+ * ask: its lists read whole tables.)
+ */
+export function probeOf(family: IPFamily, table: string, rules: readonly RuleHandle[]): string | undefined {
+  const [first] = rules;
+  if (first === undefined) return undefined;
+  const where = `${nftFamily(family)} ${table}`;
+  const lines = rules.map(({ chain, handle }) => `delete rule ${where} ${chain} handle ${handle}\n`);
+  return `${lines.join('')}create chain ${where} ${first.chain}\n`;
+}
+
+/** What the kernel said to such a transaction; undefined when it says neither. */
+export function probeSays(complaints: string): boolean | undefined {
+  if (/No such file or directory/.test(complaints)) return false;
+  return /File exists/.test(complaints) ? true : undefined;
 }
 
 /** How nft names the family. */

@@ -1,7 +1,7 @@
 import { CodedError } from '../../kit/errors.ts';
 import type { IPFamily } from '../../model/service.ts';
 import { type Outcome, runRuleCommand } from '../rule-command.ts';
-import { type NftablesPort, nftFamily } from './port.ts';
+import { type NftablesPort, nftFamily, probeOf, probeSays, type RuleHandle } from './port.ts';
 
 export interface NftablesOptions {
   readonly family: IPFamily;
@@ -35,12 +35,22 @@ class RealNftables implements NftablesPort {
     await this.checked(['-f', '-'], text, signal);
   }
 
-  async table(name: string): Promise<string | undefined> {
-    return this.listed(['-n', 'list', 'table', nftFamily(this.family), name]);
+  async table(name: string, handles?: 'handles'): Promise<string | undefined> {
+    return this.listed([...flags(handles), 'list', 'table', nftFamily(this.family), name]);
   }
 
-  async chain(table: string, name: string): Promise<string | undefined> {
-    return this.listed(['-n', 'list', 'chain', nftFamily(this.family), table, name]);
+  async chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
+    return this.listed([...flags(handles), 'list', 'chain', nftFamily(this.family), table, name]);
+  }
+
+  async holds(table: string, rules: readonly RuleHandle[]): Promise<boolean> {
+    const probe = probeOf(this.family, table, rules);
+    if (probe === undefined) return true;
+    const args = ['-f', '-'];
+    const outcome = await run([...this.prefix, 'nft', ...args], probe);
+    const answer = probeSays(outcome.stderr);
+    if (answer === undefined) throw refused(args, outcome);
+    return answer;
   }
 
   async close(): Promise<void> {}
@@ -57,6 +67,10 @@ class RealNftables implements NftablesPort {
     if (outcome.exitCode !== 0) throw refused(args, outcome);
     return outcome;
   }
+}
+
+function flags(handles: 'handles' | undefined): string[] {
+  return handles === undefined ? ['-n'] : ['-n', '-a'];
 }
 
 function refused(args: readonly string[], outcome: Outcome): CodedError {

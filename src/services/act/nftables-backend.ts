@@ -1,10 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { NftablesPort } from '../../host/nftables/port.ts';
+import type { NftablesPort, RuleHandle } from '../../host/nftables/port.ts';
 import { nftFamily } from '../../host/nftables/port.ts';
+import { type Clock, SystemClock } from '../../kit/clock.ts';
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
 import { type Logger, silent } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
-import { type ListedTable, parseTable } from '../delta/nftables/parse-listing.ts';
+import { type ListedChain, type ListedTable, parseTable } from '../delta/nftables/parse-listing.ts';
 import { assignPlaces } from '../delta/nftables/places.ts';
 import { NftTransaction } from '../delta/nftables/transaction.ts';
 import type { ServicePortRules, Target } from '../model.ts';
@@ -27,6 +28,7 @@ import { sha256 } from './sha256.ts';
 export interface NftablesBackendDeps {
   readonly nftables: NftablesPort;
   readonly log: Logger;
+  readonly clock?: Clock;
 }
 
 type Services = readonly (readonly [string, readonly ServicePortRules[]])[];
@@ -47,6 +49,8 @@ interface Leftover {
 
 /** Rules of so many Services are worked out before other work gets its turn. */
 const rendersPerTurn = 50;
+/** Reading chains takes at most this part of the time: 1/200. */
+const readShare = 200;
 /** So many Services are written in one transaction when all are. */
 const servicesPerPiece = 1_000;
 const nothing: Contribution = { elements: new Map(), chains: [], affinitySets: [] };
@@ -60,6 +64,7 @@ export class NftablesBackend implements ProxyBackend {
   readonly family: IPFamily;
   private readonly nft: NftablesPort;
   private readonly log: Logger;
+  private readonly clock: Clock;
   private readonly table: string;
   /** By Service, packed: with 10,000 of them, maps of maps would be most of the process. */
   private contributions = new Map<string, string>();
@@ -79,15 +84,18 @@ export class NftablesBackend implements ProxyBackend {
   private unused = { chains: new Set<string>(), sets: new Set<string>() };
   private setAside = new Map<string, string>();
   private base: string | undefined;
-  /** The chains that belong to no Service, as they were written, and how often they were looked at. */
+  /** The chains that belong to no Service, as they were written; their rules; which of them is read next, and when. */
   private frame: readonly Chain[] = [];
-  private checks = 0;
+  private frameRules: readonly RuleHandle[] = [];
+  private reads = 0;
+  private nextReadAt = 0;
   private known = false;
 
   constructor(deps: NftablesBackendDeps) {
     this.nft = deps.nftables;
     this.family = deps.nftables.family;
     this.log = deps.log.child({ family: this.family });
+    this.clock = deps.clock ?? new SystemClock();
     this.table = `${nftFamily(this.family)} ${tableName}`;
   }
 
@@ -114,10 +122,12 @@ export class NftablesBackend implements ProxyBackend {
     }
   }
 
-  /** The last chain, without which no Service works, and the others in turn: a flush is seen at once, an edit soon. */
+  /**
+   * Whether every rule of the frame is there, which a flush or an edit takes away; and in turn, as often as the cost of
+   * reading allows, whether a chain has nothing else in it.
+   */
   async intact(): Promise<boolean> {
-    const next = this.frame[this.checks++ % Math.max(1, this.frame.length)];
-    if ((await this.isAsWritten(this.frame.at(-1))) && (await this.isAsWritten(next))) return true;
+    if ((await this.nft.holds(tableName, this.frameRules)) && (await this.readOne())) return true;
     this.forget();
     return false;
   }
@@ -127,8 +137,9 @@ export class NftablesBackend implements ProxyBackend {
     const nftables: NftablesPort = {
       family: this.family,
       apply: async (text) => void texts.push(text),
-      table: (name) => this.nft.table(name),
-      chain: (table, name) => this.nft.chain(table, name),
+      table: (name, handles) => this.nft.table(name, handles),
+      chain: (table, name, handles) => this.nft.chain(table, name, handles),
+      holds: (table, rules) => this.nft.holds(table, rules),
       close: async () => {},
     };
     await new NftablesBackend({ nftables, log: silent }).sync(change);
@@ -143,12 +154,40 @@ export class NftablesBackend implements ProxyBackend {
     this.contributions = new Map();
   }
 
-  private async isAsWritten(chain: Chain | undefined): Promise<boolean> {
-    if (chain === undefined) return true;
-    const text = await this.nft.chain(tableName, chain.name);
-    if (text === undefined) return false;
-    const listed = (await inTurns(parseTable(text, () => false))).chains.get(chain.name);
+  private async readOne(): Promise<boolean> {
+    const { clock } = this;
+    const chain = this.frame[this.reads % Math.max(1, this.frame.length)];
+    const started = clock.monotonic();
+    if (chain === undefined || started < this.nextReadAt) return true;
+    this.reads++;
+    const listed = await this.listedChain(chain.name);
+    const now = clock.monotonic();
+    this.nextReadAt = now + (now - started) * readShare;
     return listed !== undefined && listed.hook === chain.hook && sameLines(listed.rules, chain.rules);
+  }
+
+  private async listedChain(name: string, handles?: 'handles'): Promise<ListedChain | undefined> {
+    const text = await this.nft.chain(tableName, name, handles);
+    return text === undefined ? undefined : (await inTurns(parseTable(text, () => false))).chains.get(name);
+  }
+
+  /** Learns the numbers of the frame's rules: from the list that was read at the start, or by reading what was written. */
+  private async learnHandles(leftover: Leftover): Promise<void> {
+    const { frame } = this;
+    // Of a new table, everything is read at once while it is small.
+    const text = leftover.table === undefined ? await this.nft.table(tableName, 'handles') : undefined;
+    const fresh = text === undefined ? undefined : await inTurns(parseTable(text, () => false));
+    const rules: RuleHandle[] = [];
+    for (const chain of frame) {
+      const known = (fresh ?? leftover.table)?.chains.get(chain.name);
+      const isSame = known !== undefined && sameLines(known.rules, chain.rules) && known.hook === chain.hook;
+      const listed = isSame ? known : await this.listedChain(chain.name, 'handles');
+      for (const [index, handle] of (listed?.handles ?? []).entries()) {
+        // A set without a name lives and dies with its rule; kernels have had faults in taking back such a death.
+        if (!chain.rules[index]?.includes('{')) rules.push({ chain: chain.name, handle });
+      }
+    }
+    this.frameRules = rules;
   }
 
   private async syncSome(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
@@ -177,6 +216,7 @@ export class NftablesBackend implements ProxyBackend {
     const wantedBase = this.putBase(change.base, leftover, transaction);
     await this.send(transaction, signal);
     sent.push(transaction);
+    await this.learnHandles(leftover);
     // In pieces: each Service is complete in itself, and neither its rules nor their text must be in memory all at once.
     for (const services of piecesOf(change.services)) {
       await this.syncPiece(services, change.base, leftover, sent, signal);
@@ -507,7 +547,7 @@ export class NftablesBackend implements ProxyBackend {
 
   private async readBack(): Promise<Leftover> {
     const containers = containersOf(this.family);
-    const text = await this.nft.table(tableName);
+    const text = await this.nft.table(tableName, 'handles');
     if (text === undefined) return { elements: new Map(), table: undefined };
     const table = await inTurns(parseTable(text, (name) => !name.startsWith(affinityPrefix)));
     const foreign = containers.find(

@@ -2,6 +2,8 @@
 export interface ListedChain {
   readonly hook: string | undefined;
   readonly rules: readonly string[];
+  /** The kernel's number of each rule, in their order, where the list has them. */
+  readonly handles?: readonly number[];
 }
 
 export interface ListedTable {
@@ -13,17 +15,18 @@ export interface ListedTable {
 }
 
 const elementsHead = 'elements = {';
+const handleAtEnd = / # handle (\d+)$/;
 
 /** So many elements are read in one step. */
 const perStep = 5_000;
 
 /**
- * Reads what `nft -n list table` printed, in steps: ten thousand Services are megabytes, and nobody should wait for all
+ * Reads what `nft -n [-a] list table` printed, in steps: ten thousand Services are megabytes, and nobody should wait for all
  * of them to be read. `wanted`: whether a container's elements are looked at.
  */
 export function* parseTable(text: string, wanted: (container: string) => boolean): Generator<void, ListedTable> {
   const table: ListedTable = { chains: new Map(), containers: new Map(), elements: new Map() };
-  const head = /^\t(chain|map|set) (\S+) \{$/gm;
+  const head = /^\t(chain|map|set) (\S+) \{(?: # handle \d+)?$/gm;
   for (let found = head.exec(text); found !== null; found = head.exec(text)) {
     const [, kind, name = ''] = found;
     const end = text.indexOf('\n\t}', head.lastIndex);
@@ -47,8 +50,15 @@ function linesOf(text: string): string[] {
 }
 
 function chainOf(lines: readonly string[]): ListedChain {
-  const [first = '', ...others] = lines;
-  return first.startsWith('type ') ? { hook: first, rules: others } : { hook: undefined, rules: lines };
+  const hook = lines[0]?.startsWith('type ') ? lines[0] : undefined;
+  const handles: number[] = [];
+  const rules = (hook === undefined ? lines : lines.slice(1)).map((line) => {
+    const found = handleAtEnd.exec(line);
+    if (found === null) return line;
+    handles.push(Number(found[1]));
+    return line.slice(0, found.index);
+  });
+  return handles.length === 0 ? { hook, rules } : { hook, rules, handles };
 }
 
 function* elementsOf(body: string, start: number): Generator<void, Map<string, string>> {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { FakeNftables } from '../../../../src/host/nftables/fake.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
 import { silent } from '../../../../src/kit/log.ts';
+import { ManualClock } from '../../../../src/kit/manual-clock.ts';
 import { NftablesBackend } from '../../../../src/services/act/nftables-backend.ts';
 import { service, slice } from '../support/objects.ts';
 import { startedWorld, type World } from '../support/world.ts';
@@ -12,7 +13,7 @@ async function worldOn(
   options: Parameters<typeof startedWorld>[0] = {},
 ): Promise<World> {
   const world = await startedWorld({
-    backend: new NftablesBackend({ nftables: kernel, log: silent }),
+    backend: new NftablesBackend({ nftables: kernel, log: silent, clock: new ManualClock(0) }),
     loop: { checkMs: 1_000 },
     ...options,
   });
@@ -39,8 +40,9 @@ describe('foreign hands on our table', () => {
 
   it.each([
     ['a rule that is taken out', 'flush chain ip deckhand nat-prerouting\n', 1],
-    ['a rule that is put in', 'add rule ip deckhand nat-prerouting drop\n', 1],
-    ['an edit of any other chain of the frame', 'flush chain ip deckhand masquerading\n', 20],
+    ['any other one', 'flush chain ip deckhand masquerading\n', 1],
+    ['a rule that is put in', 'add rule ip deckhand nat-prerouting drop\n', 20],
+    ['a rule that is put into any other chain of the frame', 'add rule ip deckhand masquerading drop\n', 20],
   ])('%s', async (_what, edit, seconds) => {
     const kernel = new FakeNftables();
     const world = await worldOn(kernel, 5);
@@ -48,6 +50,16 @@ describe('foreign hands on our table', () => {
     await kernel.apply(edit);
     expect(await listing(kernel)).not.toBe(before);
     for (let second = 0; second < seconds; second++) await world.settle(1_000);
+    expect(await listing(kernel)).toBe(before);
+  });
+
+  it('is noticed after a restart, too, by the numbers that the rules had before', async () => {
+    const kernel = new FakeNftables();
+    await worldOn(kernel, 5);
+    const world = await worldOn(kernel, 5);
+    const before = await listing(kernel);
+    await kernel.apply('flush chain ip deckhand masquerading\n');
+    await world.settle(1_000);
     expect(await listing(kernel)).toBe(before);
   });
 
