@@ -31,7 +31,7 @@ export interface ServiceLoopOptions {
   readonly minSyncMs?: number;
   /**
    * How often to look whether somebody flushed or edited our rules; less often where looking is dear, so that it never
-   * takes more than a twentieth of the time. Default 1 s.
+   * takes more than a twentieth of the time. Default: what the backend says.
    */
   readonly checkMs?: number;
   /** How often to read all rules back and compare them. Default 1 h. */
@@ -82,7 +82,6 @@ interface Dirt {
   triggeredAt: number | undefined;
 }
 
-const defaultCheckMs = 1_000;
 const checkShare = 20;
 const defaultFullSyncMs = 3_600_000;
 
@@ -101,6 +100,7 @@ interface Lane {
   /** Monotonic milliseconds. */
   lastFullAt: number;
   nextCheckAt: number;
+  readonly checkMs: number;
   /** What the kernel's rules were last made for. */
   baseText: string;
   lastSyncedAt: number | undefined;
@@ -142,7 +142,8 @@ export class ServiceLoop {
       pendingEndpoints: 0,
       problems: new Map(),
       lacking: new Map(),
-      nextCheckAt: deps.clock.monotonic() + (options.checkMs ?? defaultCheckMs),
+      nextCheckAt: deps.clock.monotonic() + (options.checkMs ?? backend.checkMs),
+      checkMs: options.checkMs ?? backend.checkMs,
       baseText: '',
       wantsFull: true,
       lastFullAt: deps.clock.monotonic(),
@@ -156,7 +157,7 @@ export class ServiceLoop {
     this.queue = new KeyedQueue(deps.clock, (key) => this.run(key), {
       minIntervalMs: options.minSyncMs ?? 50,
       // Without changes a run looks at the kernel and at the node's addresses.
-      maxIntervalMs: options.checkMs ?? defaultCheckMs,
+      maxIntervalMs: Math.min(...this.lanes.map(({ checkMs }) => checkMs)),
       retry: options.retry ?? { baseMs: 1_000, maxMs: 30_000 },
       onError: (family, error) => {
         this.log.error({ family, error: messageOf(error) }, 'could not bring the Service rules in order, will retry');
@@ -327,7 +328,7 @@ export class ServiceLoop {
     if (started < lane.nextCheckAt) return false;
     const intact = await lane.backend.intact();
     const now = clock.monotonic();
-    lane.nextCheckAt = started + Math.max(this.options.checkMs ?? defaultCheckMs, (now - started) * checkShare);
+    lane.nextCheckAt = started + Math.max(lane.checkMs, (now - started) * checkShare);
     return !intact;
   }
 

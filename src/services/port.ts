@@ -100,6 +100,8 @@ export interface ProxyBackend {
   sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport>;
   /** A quick look whether somebody flushed our rules; false drops what is believed. */
   intact(): Promise<boolean>;
+  /** How often such a look is worth what it costs, in milliseconds. */
+  readonly checkMs: number;
   /** What would be written if all began anew, in the words of the tool, without writing it. */
   plan(change: RuleChange): Promise<readonly string[]>;
   /** Drops what is believed: the next sync reads the kernel back first. */

@@ -57,6 +57,8 @@ type Services = Iterable<readonly [string, readonly ServicePortRules[]]>;
 
 /** The rules of one address family by iptables-restore: one process for each change, none when nothing changes. */
 export class IptablesBackend implements ProxyBackend {
+  /** A look starts a process. */
+  readonly checkMs = 1_000;
   readonly name = 'iptables';
   readonly family: IPFamily;
   private readonly iptables: IptablesPort;

@@ -62,6 +62,7 @@ const nothing: Contribution = { elements: new Map(), chains: [], affinitySets: [
 export class NftablesBackend implements ProxyBackend {
   readonly name = 'nftables';
   readonly family: IPFamily;
+  readonly checkMs = 400;
   private readonly nft: NftablesPort;
   private readonly log: Logger;
   private readonly clock: Clock;
@@ -89,6 +90,8 @@ export class NftablesBackend implements ProxyBackend {
   private frameRules: readonly RuleHandle[] = [];
   private reads = 0;
   private nextReadAt = 0;
+  private isReading = false;
+  private foundWrong = false;
   private known = false;
 
   constructor(deps: NftablesBackendDeps) {
@@ -124,10 +127,15 @@ export class NftablesBackend implements ProxyBackend {
 
   /**
    * Whether every rule of the frame is there, which a flush or an edit takes away; and in turn, as often as the cost of
-   * reading allows, whether a chain has nothing else in it.
+   * reading allows, whether a chain has nothing else in it. Nobody waits for the reading: its result is for the next look.
    */
   async intact(): Promise<boolean> {
-    if ((await this.nft.holds(tableName, this.frameRules)) && (await this.readOne())) return true;
+    const { foundWrong } = this;
+    this.foundWrong = false;
+    if (!foundWrong && (await this.nft.holds(tableName, this.frameRules))) {
+      void this.readOne();
+      return true;
+    }
     this.forget();
     return false;
   }
@@ -154,16 +162,25 @@ export class NftablesBackend implements ProxyBackend {
     this.contributions = new Map();
   }
 
-  private async readOne(): Promise<boolean> {
-    const { clock } = this;
-    const chain = this.frame[this.reads % Math.max(1, this.frame.length)];
+  private async readOne(): Promise<void> {
+    const { clock, frame } = this;
+    const chain = frame[this.reads % Math.max(1, frame.length)];
     const started = clock.monotonic();
-    if (chain === undefined || started < this.nextReadAt) return true;
+    if (chain === undefined || this.isReading || started < this.nextReadAt) return;
+    this.isReading = true;
     this.reads++;
-    const listed = await this.listedChain(chain.name);
-    const now = clock.monotonic();
-    this.nextReadAt = now + (now - started) * readShare;
-    return listed !== undefined && listed.hook === chain.hook && sameLines(listed.rules, chain.rules);
+    try {
+      const listed = await this.listedChain(chain.name);
+      // Meanwhile the frame may have been written anew.
+      if (frame !== this.frame) return;
+      this.foundWrong = listed === undefined || listed.hook !== chain.hook || !sameLines(listed.rules, chain.rules);
+    } catch (error) {
+      this.log.debug({ error: messageOf(error), chain: chain.name }, 'a chain could not be read');
+    } finally {
+      const now = clock.monotonic();
+      this.nextReadAt = now + (now - started) * readShare;
+      this.isReading = false;
+    }
   }
 
   private async listedChain(name: string, handles?: 'handles'): Promise<ListedChain | undefined> {
@@ -522,6 +539,7 @@ export class NftablesBackend implements ProxyBackend {
         transaction.addElement({ container: container.nodePortIps, key: address, value: undefined });
     }
     this.frame = chains;
+    this.foundWrong = false;
     return new Set(chains.map((chain) => chain.name));
   }
 
