@@ -19,6 +19,7 @@ import { createNetns, deleteNetns } from '../test/harness/netns.ts';
 import { tryCommand } from '../test/harness/run-command.ts';
 import { FakeView } from '../test/unit/services/support/fake-view.ts';
 import { facts } from '../test/unit/services/support/objects.ts';
+import { type BlackBoxResult, blackBox } from './services/black-box.ts';
 import { compactSlice, serviceAt } from './services/objects.ts';
 
 // How long the kernel's Service rules take, from the moment that the watch tells of a change to the kernel's commit,
@@ -30,6 +31,9 @@ const { values } = parseArgs({
     services: { type: 'string', default: '10,100,1000,10000' },
     backend: { type: 'string', default: 'nftables,nft,legacy' },
     changes: { type: 'string', default: '200' },
+    /** The whole program against an API server, seen from outside, and beside it a kube-proxy of this path. */
+    'black-box': { type: 'boolean', default: false },
+    peer: { type: 'string' },
     /** Other changes a second, for the second half of the measurement. */
     rate: { type: 'string', default: '50' },
   },
@@ -177,6 +181,29 @@ async function measure(kind: string, amount: number): Promise<void> {
   }
 }
 
+async function measureBlackBox(amount: number): Promise<void> {
+  const mode = values.backend.split(',')[0] === 'nftables' ? 'nftables' : 'iptables';
+  const subjects = [undefined, ...(values.peer === undefined ? [] : [values.peer])];
+  let floor: BlackBoxResult | undefined;
+  for (const peer of subjects) {
+    const result = await blackBox({ services: amount, changes: Math.min(changes, 50), mode, peer });
+    const ratio =
+      floor === undefined ? '' : ` (deckhand's is ${(median(result) / median(floor)).toFixed(0)} times faster)`;
+    floor ??= result;
+    say(
+      `${mode} ${peer === undefined ? 'deckhand' : 'kube-proxy'} ${String(amount).padStart(6)} Services: all there ` +
+        `${Math.round(result.coldMs)} ms after the start; accepted write to first connection: ` +
+        `${shown(result.changesMs)}${ratio}; CPU ${result.cpuMsPerChange.toFixed(1)} ms each; RSS ${Math.round(result.rssMiB)} MiB`,
+    );
+  }
+}
+
+const median = ({ changesMs }: BlackBoxResult): number => Number(percentile(changesMs, 0.5));
+
 for (const amount of values.services.split(',').map(Number)) {
+  if (values['black-box'] || values.peer !== undefined) {
+    await measureBlackBox(amount);
+    continue;
+  }
   for (const kind of values.backend.split(',')) await measure(kind, amount);
 }

@@ -28,6 +28,7 @@ type Api = Awaited<ReturnType<typeof startEmbeddedApi>>;
 export class JoinedNode {
   readonly run: HarnessRun;
   readonly netns: string;
+  readonly clientNetns: string;
   readonly local: NetnsDialer;
   readonly containerd: Containerd;
   readonly api: Api;
@@ -40,6 +41,7 @@ export class JoinedNode {
   private constructor(parts: {
     run: HarnessRun;
     netns: string;
+    clientNetns: string;
     local: NetnsDialer;
     containerd: Containerd;
     api: Api;
@@ -50,6 +52,7 @@ export class JoinedNode {
   }) {
     this.run = parts.run;
     this.netns = parts.netns;
+    this.clientNetns = parts.clientNetns;
     this.local = parts.local;
     this.containerd = parts.containerd;
     this.api = parts.api;
@@ -63,7 +66,7 @@ export class JoinedNode {
   static async open(name: string, options: JoinedNodeOptions): Promise<JoinedNode> {
     const run = await HarnessRun.open(name);
     try {
-      const { netns } = await openNetwork(run);
+      const { netns, clientNetns } = await openNetwork(run);
       const local = await NetnsDialer.start(run, netns);
       const containerd = await Containerd.start(run, netns);
       const api = await startEmbeddedApi();
@@ -99,7 +102,7 @@ export class JoinedNode {
         ...['--kubeconfig', kubeconfig, '--hostname-override', NODE_NAME],
         ...['--node-ip', NODE_ADDRESS, '--cluster-cidr', '10.244.0.0/16', ...(options.args ?? [])],
       ];
-      return new JoinedNode({ run, netns, local, containerd, api, admin, bridge, kubeconfig, argv });
+      return new JoinedNode({ run, netns, clientNetns, local, containerd, api, admin, bridge, kubeconfig, argv });
     } catch (error) {
       await run.close();
       throw error;
