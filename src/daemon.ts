@@ -206,7 +206,8 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
   const checks = healthChecks({ pods, services, node });
   await serveHealth(foundation, checks);
   const known = nodePods(sources.pods, pods.loop);
-  const stats = nodeStats(foundation, { cri, machine, pods: known, runtime: pods.runtime });
+  const { runtime, statistics } = pods;
+  const stats = nodeStats(foundation, { cri, machine, pods: known, runtime, statistics });
   use.begin(stats.usage);
   await serveNodeApi(foundation, {
     api,

@@ -173,6 +173,7 @@ const DEPENDENCIES = `
 
 /** Gates that decide something in deckhand; of the others it is only known what they are. */
 const FOLLOWED: ReadonlySet<string> = new Set([
+  'CSIVolumeHealth',
   'CustomCPUCFSQuotaPeriod',
   'DisableCPUQuotaWithExclusiveCPUs',
   'ExtendWebSocketsToKubelet',

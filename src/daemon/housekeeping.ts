@@ -1,12 +1,11 @@
 import type { EventRecorder } from '../cluster/port.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
-import { RealStats } from '../host/stats/real.ts';
+import type { StatsPort } from '../host/stats/port.ts';
 import { nodeReference } from '../node/node-agent.ts';
 import type { PressureMonitor } from '../node/pressure-monitor.ts';
 import { EvictionManager } from '../pods/eviction/eviction-manager.ts';
 import { UsageSource } from '../pods/eviction/usage-source.ts';
-import { VolumeUsage } from '../pods/eviction/volume-usage.ts';
 import { Housekeeping } from '../pods/housekeeping.ts';
 import { ImageCollector } from '../pods/images/image-collector.ts';
 import type { ContainerLogs } from '../pods/logs/container-logs.ts';
@@ -16,6 +15,7 @@ import { isAlive } from '../pods/observe/pod-runtime.ts';
 import type { RuntimeCache } from '../pods/observe/runtime-cache.ts';
 import { PodPaths } from '../pods/volumes/pod-paths.ts';
 import type { VolumeManager } from '../pods/volumes/port.ts';
+import type { VolumeStatistics } from '../pods/volumes/volume-statistics.ts';
 import { type Foundation, runPart } from './foundation.ts';
 import type { Machine } from './machine.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
@@ -31,6 +31,8 @@ export interface HousekeepingParts {
   readonly sources: DaemonPodSources;
   readonly loop: PodLoop;
   readonly runtime: RuntimeCache;
+  readonly stats: StatsPort;
+  readonly statistics: VolumeStatistics;
 }
 
 const SWEEP_MS = 10_000;
@@ -51,6 +53,7 @@ export function startHousekeeping(foundation: Foundation, parts: HousekeepingPar
       files,
       removeDanglingLinks: () => logs.removeDanglingLinks((id) => runs(runtime, id)),
       failed: (message) => events.event(node, 'Warning', 'ContainerGCFailed', message),
+      metrics: foundation.metrics,
       clock,
       log: log.child({ part: 'housekeeping' }),
     },
@@ -85,13 +88,8 @@ export function startHousekeeping(foundation: Foundation, parts: HousekeepingPar
 
 function startEviction(foundation: Foundation, parts: HousekeepingParts, images: ImageCollector): void {
   const { config, clock, log, metrics } = foundation;
-  const { cri, machine, pressure, events, files, logs, loop, runtime } = parts;
-  const stats = new RealStats({ clock });
+  const { cri, machine, pressure, events, files, logs, loop, runtime, stats, statistics } = parts;
   const paths = new PodPaths(config.rootDir);
-  const volumes = new VolumeUsage(
-    { everyMs: config.eviction.volumeStatsMs },
-    { pods: () => loop.unfinishedPods(), paths, stats, clock, log: log.child({ part: 'volumes' }) },
-  );
   const eviction = new EvictionManager(config.eviction, {
     look: (signal) => pressure.look(signal),
     pods: {
@@ -108,7 +106,7 @@ function startEviction(foundation: Foundation, parts: HousekeepingParts, images:
       files,
       logs,
       paths,
-      volumes,
+      volumes: statistics,
       cgroupOf: (pod) => machine.podCgroups.pathOf(pod),
       cgroupsIn: (path) => machine.cgroups.children(path),
     }),
@@ -120,7 +118,7 @@ function startEviction(foundation: Foundation, parts: HousekeepingParts, images:
   });
   runPart(foundation, 'volume usage', async (signal) => {
     await runtime.whenListed();
-    await volumes.run(signal);
+    await statistics.run(signal);
   });
   runPart(foundation, 'eviction', async (signal) => {
     await Promise.all([parts.sources.pods.whenComplete(signal), runtime.whenListed()]);

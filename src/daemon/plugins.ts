@@ -1,5 +1,6 @@
 import type { ApiClient, View } from '../cluster/port.ts';
 import { WatchCache, type WatchCacheMetrics } from '../cluster/watch-cache.ts';
+import { CsiMetrics } from '../host/csi/csi-metrics.ts';
 import { RealCsiNode } from '../host/csi/real.ts';
 import { RealPluginRegistration } from '../host/csi/real-registration.ts';
 import type { Files } from '../host/files/port.ts';
@@ -28,8 +29,13 @@ export function openPlugins(
   const { config, clock, log, closers } = foundation;
   const logger = log.child({ part: 'plugins' });
   const csiNode = new CsiNodeWriter({ nodeName: config.nodeName }, { api, clock, log: logger });
+  const calls = new CsiMetrics(foundation.metrics);
   const csiDrivers = new CsiDriverRegistry({
-    open: (endpoint) => new RealCsiNode({ endpoint }, { clock }),
+    open: (endpoint, name) =>
+      new RealCsiNode(
+        { endpoint },
+        { clock, called: (method, seconds, error) => calls.record(name, method, seconds, error) },
+      ),
     cluster: csiNode,
     log: logger,
   });

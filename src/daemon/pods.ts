@@ -1,6 +1,7 @@
 import type { ApiClient, EventRecorder, PodStatusWriter } from '../cluster/port.ts';
 import { TokenRequestSource } from '../cluster/token-request-source.ts';
 import { WatchedObjectSource } from '../cluster/watched-object-source.ts';
+import { FeatureGates } from '../config/feature-gates.ts';
 import { RealBlockDevices } from '../host/block/real.ts';
 import { RealPrograms } from '../host/command/real.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
@@ -9,6 +10,7 @@ import { RemoteGuard } from '../host/files/remote-guard.ts';
 import { makeShared } from '../host/mount/make-shared.ts';
 import { RealMounts } from '../host/mount/real.ts';
 import { RealProbe } from '../host/probe/real.ts';
+import { RealStats } from '../host/stats/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { Node } from '../model/node.ts';
 import type { Pod } from '../model/pod.ts';
@@ -35,6 +37,8 @@ import { CsiPlugin } from '../pods/volumes/csi/csi-plugin.ts';
 import { imageVolumeRefusal } from '../pods/volumes/plugins/image.ts';
 import { PodFiles } from '../pods/volumes/pod-files.ts';
 import { PodVolumes } from '../pods/volumes/pod-volumes.ts';
+import { VolumeMetrics } from '../pods/volumes/volume-metrics.ts';
+import type { VolumeStatistics } from '../pods/volumes/volume-statistics.ts';
 import { podAdmission } from './admission.ts';
 import type { Caches } from './caches.ts';
 import { openDevices, tellPodResources } from './devices.ts';
@@ -49,6 +53,7 @@ import { openResize } from './resize.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
 import { startShutdown } from './shutdown.ts';
 import { readHostIds } from './user-namespaces.ts';
+import { openVolumeStatistics } from './volume-statistics.ts';
 
 /** How often the runtime is listed while its events flow, and while they do not, in milliseconds. */
 const RELIST = { relistMs: 1000, relistWithEventsMs: 5000 };
@@ -86,6 +91,7 @@ export interface Pods {
   /** Node.status.volumesInUse; undefined while it is not known. */
   readonly volumesInUse: () => readonly string[] | undefined;
   readonly devices: DeviceManager;
+  readonly statistics: VolumeStatistics;
   readonly shuttingDown: () => boolean;
 }
 
@@ -100,6 +106,8 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   await files.makeDirectory(config.rootDir, 0o750, 0o755);
   await files.makeDirectory(config.podLogsDir, 0o755, 0o755);
   await files.makeDirectory(config.containerLogsDir, 0o755, 0o755);
+  const stats = new RealStats({ clock, mounts });
+  const volumeMetrics = new VolumeMetrics(metrics, clock);
   const logs = new ContainerLogs(config, { files, log: logOf('logs') });
   await shareRoot(foundation, files, mounts);
 
@@ -117,6 +125,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       nodeName: config.nodeName,
       bootId: machine.facts.bootID,
       refreshMs: config.pods.syncFrequencyMs,
+      volumeHealth: new FeatureGates(config.featureGates).enabled('CSIVolumeHealth'),
     },
     {
       files,
@@ -130,6 +139,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       onNodeChange: (listener) => caches.node.subscribe(listener),
       usersChanged: deps.nodeChanged,
       podsCanGoOn: (uids) => loop.objectChanged(uids),
+      metrics: volumeMetrics,
       clock,
       log: logOf('volumes'),
     },
@@ -150,8 +160,11 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       imageVolumeRefusal: () => imageVolumeRefusal(deps.runtimeName, deps.runtimeVersion),
       claims: new ClaimResolver({ api, node: deps.node }),
       plugins: [csi],
+      stats,
+      metrics: volumeMetrics,
     },
   );
+  volumeMetrics.count(metrics, volumes.counts);
   closers.add('volumes', () => volumes.close());
   const deviceDeps = {
     files,
@@ -291,7 +304,9 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   runPart(foundation, 'runtime health', (signal) => health.run(signal));
   runPart(foundation, 'pod loop', (signal) => loop.run(signal));
   const { sources, pressure } = deps;
-  startHousekeeping(foundation, { cri, machine, pressure, events, files, logs, volumes, sources, loop, runtime });
+  const statistics = openVolumeStatistics(foundation, { pods: () => loop.unfinishedPods(), volumes, events });
+  const tidied = { cri, machine, pressure, events, files, logs, volumes, sources, loop, runtime, stats, statistics };
+  startHousekeeping(foundation, tidied);
   const { cpuManager } = machine;
   if (cpuManager !== undefined) {
     runPart(foundation, 'cpu manager', async (signal) => {
@@ -307,7 +322,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   });
   shuttingDown = await startShutdown(foundation, { loop, runtime, files, events, refreshNode: deps.nodeChanged });
   const volumesInUse = (): readonly string[] | undefined => csi.users.inUse();
-  return { loop, runtime, health, shuttingDown: () => shuttingDown(), volumesInUse, devices };
+  return { loop, runtime, health, shuttingDown: () => shuttingDown(), volumesInUse, devices, statistics };
 }
 
 function* uidsOf(pods: Iterable<Pod>): Generator<string> {

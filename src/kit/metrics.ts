@@ -17,7 +17,12 @@ export class Metrics {
     return new Counter({ name, help, labelNames: [...labelNames], registers: [this.registry] });
   }
 
-  gauge(name: string, help: string, labelNames: readonly string[] = [], collect?: (gauge: Gauge) => void): Gauge {
+  gauge(
+    name: string,
+    help: string,
+    labelNames: readonly string[] = [],
+    collect?: (gauge: Gauge) => void | Promise<void>,
+  ): Gauge {
     return new Gauge({
       name,
       help,
@@ -27,7 +32,7 @@ export class Metrics {
         ? {}
         : {
             collect(this: Gauge) {
-              collect(this);
+              return collect(this);
             },
           }),
     });

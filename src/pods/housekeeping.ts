@@ -2,6 +2,7 @@ import type { Files } from '../host/files/port.ts';
 import type { Clock } from '../kit/clock.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
+import type { Metrics } from '../kit/metrics.ts';
 import type { VolumeManager } from './volumes/port.ts';
 
 export interface HousekeepingOptions {
@@ -22,6 +23,7 @@ export interface HousekeepingDeps {
   readonly removeDanglingLinks: () => Promise<void>;
   /** Told when a sweep failed as a whole, once a minute at most. */
   readonly failed: (message: string) => void;
+  readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -35,11 +37,21 @@ export class Housekeeping {
   private readonly deps: HousekeepingDeps;
   private suspects: ReadonlySet<string> = new Set();
   private linksAt = Number.NEGATIVE_INFINITY;
+  private readonly cleaned;
+  private readonly notCleaned;
   private toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: HousekeepingOptions, deps: HousekeepingDeps) {
     this.options = options;
     this.deps = deps;
+    this.cleaned = deps.metrics.gauge(
+      'kubelet_orphan_pod_cleaned_volumes',
+      'The total number of orphaned Pods whose volumes were cleaned in the last periodic sweep.',
+    );
+    this.notCleaned = deps.metrics.gauge(
+      'kubelet_orphan_pod_cleaned_volumes_errors',
+      'The number of orphaned Pods whose volumes failed to be cleaned in the last periodic sweep.',
+    );
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -69,24 +81,33 @@ export class Housekeeping {
   async sweep(): Promise<void> {
     const { volumes, cgroups, files, knownUids } = this.deps;
     const logs = await this.logDirectories();
-    const found = new Set([...(await volumes.existing()), ...(await cgroups.orphans(knownUids())), ...logs.keys()]);
+    const existing = new Set(await volumes.existing());
+    const found = new Set([...existing, ...(await cgroups.orphans(knownUids())), ...logs.keys()]);
     const known = knownUids();
     const orphans = new Set([...found].filter((uid) => !known.has(uid)));
+    let [pods, errors] = [0, 0];
     for (const uid of orphans) {
       if (!this.suspects.has(uid)) continue;
       this.deps.log.info({ uid }, 'removing what a vanished pod left');
       const directory = logs.get(uid);
-      await this.attempt(uid, () => volumes.tearDown(uid));
+      if (existing.has(uid)) pods++;
+      if (!(await this.attempt(uid, () => volumes.tearDown(uid)))) errors++;
       await this.attempt(uid, () => cgroups.remove(uid));
       if (directory !== undefined) await this.attempt(uid, () => files.removeTree(directory));
     }
     this.suspects = orphans;
+    this.cleaned.set(pods);
+    this.notCleaned.set(errors);
   }
 
-  private async attempt(uid: string, work: () => Promise<void>): Promise<void> {
-    await work().catch((error: unknown) =>
-      this.deps.log.warn({ uid, error: messageOf(error) }, 'an orphan could not be removed; trying again later'),
-    );
+  private async attempt(uid: string, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.deps.log.warn({ uid, error: messageOf(error) }, 'an orphan could not be removed; trying again later');
+      return false;
+    }
   }
 
   /** `<namespace>_<name>_<uid>` by UID; anything else below is not ours. */

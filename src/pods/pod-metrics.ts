@@ -1,6 +1,10 @@
 import type { Metrics } from '../kit/metrics.ts';
+import type { Container, Pod } from '../model/pod.ts';
 import type { RuntimeCache } from './observe/runtime-cache.ts';
+import { StepError } from './step-error.ts';
 
+/** How runtimes begin the refusal to mount an image (cri-api ErrImageVolumeMountFailed). */
+const MOUNT = /^ImageVolumeMountFailed/;
 /** Seconds; kubelet pkg/kubelet/metrics. */
 const START_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600];
 
@@ -16,6 +20,9 @@ export class PodMetrics {
   readonly podStart;
   readonly refusedPods;
   readonly preemptions;
+  private readonly imageVolumesRequested;
+  private readonly imageVolumesMounted;
+  private readonly imageVolumesFailed;
 
   constructor(metrics: Metrics, runtime: Pick<RuntimeCache, 'uids' | 'get'>) {
     this.startedPods = metrics.counter('kubelet_started_pods_total', 'Sandboxes that were started.');
@@ -57,6 +64,18 @@ export class PodMetrics {
       'Pods killed to make room for critical ones, by the resource that was short.',
       ['preemption_signal'],
     );
+    this.imageVolumesRequested = metrics.counter(
+      'kubelet_image_volume_requested_total',
+      'Number of requested image volumes.',
+    );
+    this.imageVolumesMounted = metrics.counter(
+      'kubelet_image_volume_mounted_succeed_total',
+      'Number of successful image volume mounts.',
+    );
+    this.imageVolumesFailed = metrics.counter(
+      'kubelet_image_volume_mounted_errors_total',
+      'Number of failed image volume mounts.',
+    );
     metrics.gauge('kubelet_running_pods', 'Pods that have a ready sandbox.', [], (gauge) => {
       const ready = runtime.uids().filter((uid) => runtime.get(uid)?.sandboxes.some(({ state }) => state === 'READY'));
       gauge.set(ready.length);
@@ -70,5 +89,14 @@ export class PodMetrics {
       }
       for (const [state, count] of Object.entries(counts)) gauge.set({ container_state: state }, count);
     });
+  }
+
+  /** A container was started, or could not be; kubelet counts what the runtime says it could not mount. */
+  imageVolumes(pod: Pod, container: Container, error?: unknown): void {
+    const names = new Set((pod.spec.volumes ?? []).flatMap(({ name, image }) => (image === undefined ? [] : [name])));
+    this.imageVolumesRequested.inc(names.size);
+    const mounts = (container.volumeMounts ?? []).filter(({ name }) => names.has(name)).length;
+    const failed = error instanceof StepError && error.reason === 'CreateContainerError' && MOUNT.test(error.message);
+    (failed ? this.imageVolumesFailed : this.imageVolumesMounted).inc(mounts);
   }
 }

@@ -1,4 +1,5 @@
 import { CodedError, type ErrorCode, messageOf } from '../kit/errors.ts';
+import { codeName } from '../kit/grpc-codes.ts';
 
 /** A failed step with the reason that the pod's status or its event shows for it, in Kubernetes' words. */
 export class StepError extends CodedError {
@@ -32,26 +33,5 @@ export function rpcErrorText(error: unknown): string {
   const failure = error instanceof StepError ? error.cause : error;
   const code = failure instanceof CodedError ? failure.metadata['grpcCode'] : undefined;
   if (typeof code !== 'number') return messageOf(error);
-  return `rpc error: code = ${GRPC_CODES[code] ?? `Code(${code})`} desc = ${runtimeWords(failure)}`;
+  return `rpc error: code = ${codeName(code)} desc = ${runtimeWords(failure)}`;
 }
-
-/** gRPC status codes by number, as grpc-go writes them. */
-const GRPC_CODES = [
-  'OK',
-  'Canceled',
-  'Unknown',
-  'InvalidArgument',
-  'DeadlineExceeded',
-  'NotFound',
-  'AlreadyExists',
-  'PermissionDenied',
-  'ResourceExhausted',
-  'FailedPrecondition',
-  'Aborted',
-  'OutOfRange',
-  'Unimplemented',
-  'Internal',
-  'Unavailable',
-  'DataLoss',
-  'Unauthenticated',
-] as const;

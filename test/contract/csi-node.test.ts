@@ -2,10 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CsiMetrics } from '../../src/host/csi/csi-metrics.ts';
 import { FakeCsiNode } from '../../src/host/csi/fake.ts';
 import type { CsiNode, PublishRequest, StageRequest } from '../../src/host/csi/port.ts';
 import { RealCsiNode } from '../../src/host/csi/real.ts';
 import { SystemClock } from '../../src/kit/clock.ts';
+import { Metrics } from '../../src/kit/metrics.ts';
 import { CsiDriver } from '../harness/csi/csi-driver.ts';
 import { waitFor } from '../harness/wait-for.ts';
 
@@ -136,7 +138,12 @@ describe.each([
 it('fails with DeadlineExceeded when a driver does not answer in time, and with Unavailable when none is there', async () => {
   const base = mkdtempSync(join(tmpdir(), 'dhcsi-'));
   const driver = new CsiDriver({ name: 'slow', rootDir: base, stateDir: join(base, 'state'), mounts: false });
-  const node = new RealCsiNode({ endpoint: driver.socket, timeoutMs: 50 }, { clock: new SystemClock() });
+  const metrics = new Metrics();
+  const calls = new CsiMetrics(metrics);
+  const node = new RealCsiNode(
+    { endpoint: driver.socket, timeoutMs: 50 },
+    { clock: new SystemClock(), called: (...call) => calls.record('slow', ...call) },
+  );
   try {
     await expect(node.info()).rejects.toMatchObject({ code: 'Unavailable' });
     await driver.start(false);
@@ -146,6 +153,16 @@ it('fails with DeadlineExceeded when a driver does not answer in time, and with 
       await expect(node.info()).rejects.toMatchObject({ code: 'DeadlineExceeded' });
       return true;
     });
+    driver.heal('NodeGetInfo');
+    await node.info();
+    const counted = (await metrics.text())
+      .split('\n')
+      .filter((line) => line.startsWith('csi_operations_seconds_count'));
+    const method = 'driver_name="slow",method_name="/csi.v1.Node/NodeGetInfo"';
+    for (const code of ['Unavailable', 'DeadlineExceeded', 'OK']) {
+      const labels = `{${method},grpc_status_code="${code}",migrated="false"}`;
+      expect(counted.join('\n')).toContain(`csi_operations_seconds_count${labels} `);
+    }
   } finally {
     node.close();
     driver.stop();

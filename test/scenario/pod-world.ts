@@ -419,6 +419,7 @@ export class PodWorld {
         },
         removeDanglingLinks: async () => {},
         failed: () => {},
+        metrics: new Metrics(),
         clock,
         log: this.logger(),
       },

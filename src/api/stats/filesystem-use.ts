@@ -1,16 +1,13 @@
 import type { CriRuntime } from '../../host/cri/port.ts';
 import type { FilesystemCapacity, MachinePort } from '../../host/machine/port.ts';
-import type { StatsPort } from '../../host/stats/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
-import type { NodePods } from '../port.ts';
 
 export interface FilesystemUseDeps {
   readonly cri: Pick<CriRuntime, 'listContainerStats' | 'imageFsInfo'>;
   readonly machine: Pick<MachinePort, 'filesystem'>;
-  readonly stats: Pick<StatsPort, 'disk'>;
-  readonly pods: NodePods;
+  readonly volumesOf: VolumesOf;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -36,27 +33,21 @@ export interface FilesystemUse {
   readonly container: (FilesystemSize & Used) | undefined;
   /** Writable layers by container id. */
   readonly containers: ReadonlyMap<string, Used>;
-  /** Volumes by pod UID and name. */
-  readonly volumes: ReadonlyMap<string, ReadonlyMap<string, VolumeUse>>;
+  readonly volumesOf: VolumesOf;
 }
 
-export interface VolumeUse extends Used, FilesystemSize {
+/** How full a pod's volumes are, by UID and by their names: as it was measured last. */
+type VolumesOf = (podUid: string) => ReadonlyMap<string, VolumeUse>;
+
+interface VolumeUse extends Used, Omit<FilesystemSize, 'device'> {
   /** Its space is the node's own: it counts as the pod's ephemeral storage. */
   readonly ephemeral: boolean;
+  readonly claim?: { readonly namespace: string; readonly name: string };
+  readonly condition?: { readonly abnormal: boolean };
 }
 
 /** How long an answer is good, in milliseconds: the runtime looks at its layers every 10 s. */
 const FRESH_MS = 10_000;
-/** kubelet's volumeStatsAggPeriod. */
-const VOLUMES_MS = 60_000;
-/** Volumes in which files are the pod's own, by the folder of their plugin. */
-const PLUGINS = [
-  'kubernetes.io~empty-dir',
-  'kubernetes.io~configmap',
-  'kubernetes.io~secret',
-  'kubernetes.io~projected',
-  'kubernetes.io~downward-api',
-] as const;
 
 /** What is used of file systems. It takes longer than counters do: an answer is shared and, once old, renewed behind. */
 export class FilesystemUseSource {
@@ -64,10 +55,7 @@ export class FilesystemUseSource {
   private readonly deps: FilesystemUseDeps;
   private last: FilesystemUse | undefined;
   private lastAt = Number.NEGATIVE_INFINITY;
-  private volumes: FilesystemUse['volumes'] = new Map();
-  private volumesAt = Number.NEGATIVE_INFINITY;
   private pending: Promise<FilesystemUse> | undefined;
-  private walking = false;
 
   constructor(options: FilesystemUseOptions, deps: FilesystemUseDeps) {
     this.options = options;
@@ -104,39 +92,9 @@ export class FilesystemUseSource {
       image: await whole(info?.imageFilesystems[0]),
       container: await whole(info?.containerFilesystems[0] ?? info?.imageFilesystems[0]),
       containers,
-      volumes: this.volumes,
+      volumesOf: this.deps.volumesOf,
     };
-    if (!this.walking && clock.monotonic() - this.volumesAt >= VOLUMES_MS) void this.walk();
     return this.last;
-  }
-
-  /** Volumes have to be walked through, one after the other. */
-  private async walk(): Promise<void> {
-    const { clock, pods, stats } = this.deps;
-    this.walking = true;
-    try {
-      const found = new Map<string, Map<string, VolumeUse>>();
-      for (const { metadata, spec } of [...pods.values()]) {
-        const uid = metadata.uid ?? '';
-        const own = new Map<string, VolumeUse>();
-        for (const { name, emptyDir } of spec.volumes ?? []) {
-          for (const plugin of PLUGINS) {
-            const path = `${this.options.rootDir}/pods/${uid}/volumes/${plugin}/${name}`;
-            const used = await this.orNothing(path, stats.disk(path));
-            const size = used === undefined ? undefined : await this.size(path);
-            if (used === undefined || size === undefined) continue;
-            const ephemeral = emptyDir !== undefined && (emptyDir.medium ?? '') === '';
-            own.set(name, { ...size, atMs: used.atMs, usedBytes: used.usedBytes, inodesUsed: used.inodes, ephemeral });
-          }
-        }
-        if (own.size > 0) found.set(uid, own);
-      }
-      this.volumes = found;
-      if (this.last !== undefined) this.last = { ...this.last, volumes: found };
-    } finally {
-      this.walking = false;
-      this.volumesAt = clock.monotonic();
-    }
   }
 
   private async size(path: string): Promise<FilesystemSize | undefined> {

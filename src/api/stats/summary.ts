@@ -21,7 +21,10 @@ type Json = Readonly<Record<string, unknown>>;
 /** /stats/summary (k8s.io/kubelet stats/v1alpha1). Without `filesystems` it is that of only_cpu_and_memory. */
 export function statsSummary(usage: NodeUsage, filesystems: FilesystemUse | undefined, facts: SummaryFacts): Json {
   const full = filesystems !== undefined;
-  const fs = (size: FilesystemSize | undefined, used?: { readonly usedBytes: number; readonly inodesUsed: number }) =>
+  const fs = (
+    size: Omit<FilesystemSize, 'device'> | undefined,
+    used?: { readonly usedBytes: number; readonly inodesUsed: number },
+  ) =>
     size === undefined
       ? undefined
       : {
@@ -70,14 +73,18 @@ export function statsSummary(usage: NodeUsage, filesystems: FilesystemUse | unde
           : { logs: fs(filesystems.node, { usedBytes: logs.bytes, inodesUsed: logs.count }) }),
       };
     });
-    const { volumes: specs = [] } = pod.pod.spec;
-    const volumes = [...(filesystems?.volumes.get(pod.uid) ?? [])].map(([name, use]) => {
+    const volumes = [...(filesystems?.volumesOf(pod.uid) ?? [])].map(([name, use]) => {
       if (use.ephemeral) {
         bytes += use.usedBytes;
         inodes += use.inodesUsed;
       }
-      const claim = specs.find((one) => one.name === name)?.persistentVolumeClaim?.claimName;
-      return { ...fs(use, use), name, ...(claim && { pvcRef: { name: claim, namespace: pod.namespace } }) };
+      const { claim, condition } = use;
+      return {
+        ...fs(use, use),
+        name,
+        ...(claim === undefined ? {} : { pvcRef: { name: claim.name, namespace: claim.namespace } }),
+        ...(condition === undefined ? {} : { volumeHealthStats: { abnormal: condition.abnormal } }),
+      };
     });
     const processes = pod.containers.map((one) => one.usage);
     return {

@@ -29,6 +29,8 @@ export class FakeCsiNode implements CsiNode {
   readonly staged = new Map<string, string>();
   /** By target path. */
   readonly published = new Map<string, PublishRequest>();
+  /** What it says of the health of volumes. */
+  condition: CsiVolumeStats['condition'];
   private readonly options: FakeCsiNodeOptions;
   private readonly deps: FakeCsiNodeDeps;
   private readonly refusals = new Map<string, CodedError>();
@@ -123,6 +125,7 @@ export class FakeCsiNode implements CsiNode {
     return {
       bytes: { total, used: 4096, available: total - 4096 },
       inodes: { total: 100, used: 7, available: 93 },
+      ...(this.condition === undefined ? {} : { condition: this.condition }),
     };
   }
 

@@ -22,6 +22,12 @@ export interface RealCsiNodeOptions {
   readonly timeoutMs?: number;
 }
 
+export interface RealCsiNodeDeps {
+  readonly clock: Clock;
+  /** Told of each call when it has ended: its method as on the wire, and what went wrong. */
+  readonly called?: (method: string, seconds: number, error: unknown) => void;
+}
+
 /** NodeServiceCapability.RPC.Type and VolumeCapability.AccessMode.Mode by their numbers on the wire. */
 const CAPABILITIES: readonly (CsiNodeCapability | undefined)[] = [
   undefined,
@@ -47,10 +53,12 @@ const INODES = 2;
 export class RealCsiNode implements CsiNode {
   private readonly channel: Channel;
   private readonly timeoutMs: number;
+  private readonly deps: RealCsiNodeDeps;
 
-  constructor({ endpoint, timeoutMs = 120_000 }: RealCsiNodeOptions, deps: { readonly clock: Clock }) {
+  constructor({ endpoint, timeoutMs = 120_000 }: RealCsiNodeOptions, deps: RealCsiNodeDeps) {
     this.channel = new Channel(endpoint, deps.clock);
     this.timeoutMs = timeoutMs;
+    this.deps = deps;
   }
 
   async info(signal?: AbortSignal): Promise<CsiNodeInfo> {
@@ -122,7 +130,18 @@ export class RealCsiNode implements CsiNode {
   ): Promise<Response> {
     // Loaded with the first driver: a node without any does not pay for it.
     const { Node } = await import('./generated/services.js');
-    return this.channel.unary(pick(Node), request, { subject, timeoutMs: this.timeoutMs, signal });
+    const method = pick(Node);
+    const { clock, called } = this.deps;
+    const since = clock.monotonic();
+    const took = (error?: unknown): void => called?.(method.path, (clock.monotonic() - since) / 1000, error);
+    try {
+      const answer = await this.channel.unary(method, request, { subject, timeoutMs: this.timeoutMs, signal });
+      took();
+      return answer;
+    } catch (error) {
+      took(error);
+      throw error;
+    }
   }
 }
 

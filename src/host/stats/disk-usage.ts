@@ -14,6 +14,8 @@ export async function diskUsage(
   path: string,
   now: () => number,
   signal: AbortSignal | undefined,
+  /** What is mounted below. Nothing there counts, and a server that hangs behind it would keep the thread that asks. */
+  mounted: ReadonlySet<string> = new Set(),
 ): Promise<DiskUsage | undefined> {
   const root = await ifThere(path);
   if (root === undefined) return undefined;
@@ -24,6 +26,7 @@ export async function diskUsage(
   for (let directory = open.pop(); directory !== undefined; directory = open.pop()) {
     for (const name of await namesIn(directory)) {
       signal?.throwIfAborted();
+      if (mounted.has(`${directory}/${name}`)) continue;
       const found = await ifThere(`${directory}/${name}`);
       if (found === undefined || found.dev !== root.dev) continue;
       if (found.nlink > 1n && !found.isDirectory()) {

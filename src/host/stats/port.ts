@@ -9,8 +9,17 @@ export interface StatsPort {
    * What a directory takes on its own file system, as du(1) counts: blocks, a file with several links once, no other file
    * system entered, no symlink followed. Undefined when it is absent; what vanishes meanwhile is left out. Costs one
    * lstat(2) per file, one after the other, so that it may be long: `signal` ends it. Remembers what has several links.
+   * Nothing that is mounted in the directory is touched, and Conflict is thrown for a directory that a server is mounted on.
    */
   disk(path: string, signal?: AbortSignal): Promise<DiskUsage | undefined>;
+  /**
+   * The room of the file system that a path, whose parents are no symlinks of others' making, lies on. One that depends on a
+   * server is asked by a process of its own, so that a server that hangs costs no thread of this one: DeadlineExceeded
+   * after 5 s, and at once for as long as an earlier question has not ended. NotFound when the path is absent.
+   */
+  space(path: string): Promise<FilesystemSpace>;
+  /** The size of a block device, which is not opened. */
+  deviceBytes(path: string): Promise<number>;
 }
 
 export interface CgroupUsage {
@@ -38,4 +47,14 @@ export interface DiskUsage {
   readonly atMs: number;
   readonly usedBytes: number;
   readonly inodes: number;
+}
+
+/** statfs(2) as kubelet reads it: `availableBytes` is what is left for others than root. */
+export interface FilesystemSpace {
+  readonly capacityBytes: number;
+  readonly availableBytes: number;
+  readonly usedBytes: number;
+  readonly inodes: number;
+  readonly inodesFree: number;
+  readonly inodesUsed: number;
 }

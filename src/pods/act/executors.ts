@@ -271,10 +271,12 @@ export class StepExecutor {
     const { container, kind } = this.find(state.pod, step.container);
     try {
       await this.createAndStart(step, state, container);
+      metrics.imageVolumes(state.pod, container);
       metrics.startedContainers.inc({ container_type: METRIC_KIND[kind] });
       if (step.restartCount > 0) metrics.restartedContainers.inc();
     } catch (error) {
       const code = error instanceof StepError ? error.reason : 'Unknown';
+      metrics.imageVolumes(state.pod, container, error);
       metrics.startedContainerErrors.inc({ container_type: METRIC_KIND[kind], code });
       throw error;
     }

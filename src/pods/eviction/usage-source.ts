@@ -8,17 +8,17 @@ import type { ContainerLogs } from '../logs/container-logs.ts';
 import type { ContainerRecord } from '../observe/pod-runtime.ts';
 import type { RuntimeCache } from '../observe/runtime-cache.ts';
 import type { PodPaths } from '../volumes/pod-paths.ts';
+import type { VolumeStatistics } from '../volumes/volume-statistics.ts';
 import { type ContainerUsage, type FsUsage, nothingUsed, type PodUsage, plusUsage, type UsageOf } from './pod-usage.ts';
-import type { VolumeUsage } from './volume-usage.ts';
 
 export interface UsageSourceDeps {
   readonly runtime: Pick<RuntimeCache, 'get'>;
   readonly cri: Pick<CriRuntime, 'listContainerStats'>;
-  readonly stats: StatsPort;
+  readonly stats: Pick<StatsPort, 'cgroup' | 'disk'>;
   readonly files: Pick<Files, 'list'>;
   readonly logs: Pick<ContainerLogs, 'directoryOf'>;
   readonly paths: PodPaths;
-  readonly volumes: Pick<VolumeUsage, 'of' | 'freshen'>;
+  readonly volumes: Pick<VolumeStatistics, 'usage' | 'freshen'>;
   /** Where a pod's cgroup is, and the names of those in it, one of each container. */
   readonly cgroupOf: (pod: Pod) => string;
   readonly cgroupsIn: (path: string) => Promise<readonly string[]>;
@@ -74,7 +74,7 @@ export class UsageSource {
       signal.throwIfAborted();
       const running = this.running(pod);
       if (running.length === 0) continue;
-      const volumes = this.deps.volumes.of(uidOf(pod));
+      const volumes = this.deps.volumes.usage(uidOf(pod));
       if (volumesOnly) {
         usages.set(uidOf(pod), { containers: [], volumes });
         continue;

@@ -1,5 +1,6 @@
 import type { PersistentVolume, PersistentVolumeClaim } from '../../model/objects.ts';
 import type { Pod, PullPolicy, Volume } from '../../model/pod.ts';
+import type { VolumeFigures, VolumeMeter } from './volume-figures.ts';
 
 /**
  * One kind of volume on this node. PodVolumes finds the plugin by the field that names the source, resolves claims before
@@ -23,6 +24,8 @@ export interface VolumePlugin {
   refresh?(volume: PodVolume): Promise<Freshness>;
   /** Where containers find a prepared volume. Touches no filesystem that may hang. */
   locate(volume: PodVolume): Promise<VolumeLocation>;
+  /** How it is found out how full a volume in use is; undefined where kubelet does not tell that either. */
+  measure?(volume: PodVolume, meter: VolumeMeter): Measurement;
   /**
    * Undoes prepare. The pod may be long gone: the directory and what it holds is all there is. What it leaves mounted or
    * lying in `directory` is unmounted and removed after it, so most kinds need none.
@@ -34,8 +37,11 @@ export interface VolumePlugin {
   unmapDevice?(found: FoundVolume): Promise<void>;
   /** All volumes of a pod are gone. */
   forget?(podUid: string): void;
-  /** Told once, before all else, what an earlier process left on this host: to take up or to end what has no pod any more. */
-  rebuild?(found: readonly FoundVolume[]): Promise<void>;
+  /**
+   * Told once, before all else, what an earlier process left on this host: to take up or to end what has no pod any more.
+   * Answers what could not be taken up.
+   */
+  rebuild?(found: readonly FoundVolume[]): Promise<readonly FoundVolume[]>;
 }
 
 /** A volume of a pod, with what its claim leads to. */
@@ -60,6 +66,13 @@ export interface BoundClaim {
 export interface Freshness {
   /** When `refresh` wants to be called again, milliseconds since the epoch. */
   readonly againAtMs?: number;
+}
+
+export interface Measurement {
+  /** What metrics call the way: du, statfs, block or a CSI driver's name. */
+  readonly by: string;
+  /** undefined: nothing is known of it. */
+  run(signal: AbortSignal): Promise<VolumeFigures | undefined>;
 }
 
 export interface VolumeLocation {

@@ -4,7 +4,7 @@ import type { Device, Mount } from '../../host/cri/port.ts';
 import type { Files } from '../../host/files/port.ts';
 import type { Mounts } from '../../host/mount/port.ts';
 import type { Clock } from '../../kit/clock.ts';
-import { CodedError, messageOf, tryAll } from '../../kit/errors.ts';
+import { CodedError, tryAll } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import type { Container, Pod, Volume } from '../../model/pod.ts';
 import { BlockMaps } from './block-maps.ts';
@@ -26,8 +26,13 @@ import { PodTurns } from './pod-turns.ts';
 import type { VolumeManager } from './port.ts';
 import { mountOptionsOf } from './pv-mount-options.ts';
 import { type ResolvedVolume, VolumeResolver, type VolumeUse } from './resolve-volume.ts';
+import { qualifiedPlugin, VolumeBook } from './volume-book.ts';
 import { failureOfAll, type VolumeFailure, volumeFailure } from './volume-errors.ts';
+import type { VolumeMeter } from './volume-figures.ts';
+import type { VolumeMetrics } from './volume-metrics.ts';
+import { VolumeRebuild } from './volume-rebuild.ts';
 import { usedVolumes } from './volume-source.ts';
+import type { MeasurableVolume } from './volume-statistics.ts';
 import { VolumeUsers } from './volume-users.ts';
 
 export interface PodVolumesOptions {
@@ -54,6 +59,9 @@ export interface PodVolumesDeps extends PayloadSources {
   readonly recursiveReadOnly?: (pod: Pod) => boolean;
   /** Why the container runtime cannot mount images; undefined where it can. */
   readonly imageVolumeRefusal?: () => string | undefined;
+  /** Finds out how full volumes are. Default: nobody asks. */
+  readonly stats?: VolumeMeter['stats'];
+  readonly metrics: VolumeMetrics;
 }
 
 /** A group that may use the volume: containers get it as a supplemental one. */
@@ -69,10 +77,11 @@ export class PodVolumes implements VolumeManager {
   private readonly maps: BlockMaps;
   private readonly containers: ContainerVolumes;
   private readonly users = new VolumeUsers();
+  private readonly book: VolumeBook;
+  private readonly rebuild: VolumeRebuild;
   /** By pod and volume name: what a claim led to when it was mounted counts for as long as the pod lives. */
   private readonly resolved = new Map<string, Map<string, ResolvedVolume>>();
   private readonly deps: PodVolumesDeps;
-  private rebuilding: Promise<void> | undefined;
 
   constructor(options: PodVolumesOptions, deps: PodVolumesDeps) {
     const paths = new PodPaths(options.rootDirectory);
@@ -95,12 +104,14 @@ export class PodVolumes implements VolumeManager {
       resolve: (pod, volume, use) => this.resolve(pod, volume, use),
       devicePath: (plugin, volume) => this.maps.pathOf(plugin, volume),
     });
+    this.book = new VolumeBook(deps);
+    this.rebuild = new VolumeRebuild({ ...deps, paths, plugins: this.plugins });
     this.deps = deps;
   }
 
   async setUp(pod: Pod, signal?: AbortSignal): Promise<void> {
     await this.rebuilt();
-    const work = (volume: ResolvedVolume): Promise<void> => this.prepare(volume, signal);
+    const work = (volume: ResolvedVolume): Promise<void> => this.make(volume, signal);
     await this.turns.run(
       uidOf(pod),
       'setting up volumes',
@@ -143,15 +154,38 @@ export class PodVolumes implements VolumeManager {
     const directories = [this.paths.pod(podUid), this.paths.memoryOf(podUid)];
     await this.rebuilt();
     await this.turns.run(podUid, 'tearing down volumes', async () => {
-      await this.tearDownVolumes(podUid);
-      await tryAll(
-        `tearing down volumes of pod ${podUid}`,
-        directories.map((directory) => () => this.removeDirectory(directory)),
-      );
+      await this.rebuild.cleaning(podUid, async () => {
+        await this.tearDownVolumes(podUid);
+        await tryAll(
+          `tearing down volumes of pod ${podUid}`,
+          directories.map((directory) => () => this.removeDirectory(directory)),
+        );
+      });
       this.resolved.delete(podUid);
+      this.book.drop(podUid);
       this.users.leave(podUid);
       for (const plugin of this.plugins) plugin.forget?.(podUid);
     });
+  }
+
+  /** The volumes of a pod that are there and of which it can be said how full they are. */
+  measurable(podUid: string): readonly MeasurableVolume[] {
+    const { stats, clock } = this.deps;
+    if (stats === undefined) return [];
+    const meter = { stats, now: () => clock.now() };
+    return [...this.book.of(podUid)].flatMap(([name, { plugin, podVolume }]) => {
+      const measurement = plugin.measure?.(podVolume, meter);
+      if (measurement === undefined) return [];
+      const { namespace = '', name: claim = '' } = podVolume.bound?.claim.metadata ?? {};
+      return [
+        { ...measurement, name, ...(podVolume.bound === undefined ? {} : { claim: { namespace, name: claim } }) },
+      ];
+    });
+  }
+
+  /** Which volumes there are, for metrics. */
+  get counts(): Pick<VolumeBook, 'counts'> {
+    return this.book;
   }
 
   async existing(): Promise<string[]> {
@@ -217,6 +251,17 @@ export class PodVolumes implements VolumeManager {
     return found;
   }
 
+  private async make(volume: ResolvedVolume, signal: AbortSignal | undefined): Promise<void> {
+    const { metrics } = this.deps;
+    const { podVolume } = volume;
+    const uid = uidOf(podVolume.pod);
+    const plugin = qualifiedPlugin(volume.plugin.name, podVolume);
+    const sinceMs = this.book.want(uid, volume);
+    const operation = podVolume.volumeMode === 'Block' ? 'map_volume' : 'volume_mount';
+    await metrics.timed(plugin, operation, () => this.prepare(volume, signal));
+    if (this.book.enter(uid, volume)) metrics.mounted(plugin, sinceMs);
+  }
+
   private async prepare({ plugin, podVolume }: ResolvedVolume, signal: AbortSignal | undefined): Promise<void> {
     const { bound, specName, pod, volumeMode } = podVolume;
     const isBlock = volumeMode === 'Block';
@@ -249,13 +294,15 @@ export class PodVolumes implements VolumeManager {
     const { files } = this.deps;
     if ((await files.lstat(this.paths.pod(podUid))) === undefined) return;
     const found = await findVolumes(files, this.paths, podUid);
-    const steps = found.flatMap((volume) => {
+    const { metrics } = this.deps;
+    const steps = found.map((volume) => async () => {
       const plugin = this.plugins.find(({ name }) => name === volume.plugin);
       const isBlock = volume.volumeMode === 'Block';
-      return [
-        ...(isBlock ? [() => this.unmap(plugin, volume)] : []),
-        ...(!isBlock && plugin?.tearDown !== undefined ? [() => plugin.tearDown?.(volume)] : []),
-      ];
+      await metrics.timed(
+        this.book.pluginOf(podUid, volume.plugin, volume.specName),
+        isBlock ? 'unmap_volume' : 'volume_unmount',
+        async () => (isBlock ? this.unmap(plugin, volume) : plugin?.tearDown?.(volume)),
+      );
     });
     if (steps.length === 0) return;
     // A subPath's mount would keep its volume busy.
@@ -270,23 +317,8 @@ export class PodVolumes implements VolumeManager {
     await this.deps.files.remove(volume.directory);
   }
 
-  /** Tells each plugin, once and before all else, what is there of it. */
   private rebuilt(): Promise<void> {
-    this.rebuilding ??= this.rebuild().catch((error: unknown) =>
-      this.deps.log.warn({ error: messageOf(error) }, 'what earlier volumes left could not be taken up'),
-    );
-    return this.rebuilding;
-  }
-
-  private async rebuild(): Promise<void> {
-    const wanting = this.plugins.filter(({ rebuild }) => rebuild !== undefined);
-    if (wanting.length === 0) return;
-    const found: FoundVolume[] = [];
-    for (const uid of await this.existing()) found.push(...(await findVolumes(this.deps.files, this.paths, uid)));
-    await tryAll(
-      'taking up earlier volumes',
-      wanting.map((plugin) => () => plugin.rebuild?.(found.filter((volume) => volume.plugin === plugin.name))),
-    );
+    return this.rebuild.rebuilt(() => this.existing());
   }
 
   private async removeDirectory(directory: string): Promise<void> {

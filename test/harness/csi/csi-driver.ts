@@ -54,6 +54,8 @@ export class CsiDriver {
   readonly registrationSocket: string;
   versions: readonly string[] = ['1.0.0'];
   maxVolumes: number;
+  /** What it says of the health of its volumes. */
+  condition: { readonly abnormal: boolean; readonly message: string } | undefined;
   private readonly options: CsiDriverOptions;
   private readonly faults = new Map<string, { fault: Fault; times: number }>();
   private readonly hanging = new Set<(error: Error) => void>();
@@ -298,6 +300,7 @@ export class CsiDriver {
         { unit: 'BYTES', total, used: 4096, available: total - 4096 },
         { unit: 'INODES', total: 100, used: 7, available: 93 },
       ],
+      ...(this.condition === undefined ? {} : { volumeCondition: this.condition }),
     };
   }
 

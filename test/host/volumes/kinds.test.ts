@@ -25,10 +25,12 @@ import { RealMounts } from '../../../src/host/mount/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { CodedError } from '../../../src/kit/errors.ts';
 import { silent } from '../../../src/kit/log.ts';
+import { Metrics } from '../../../src/kit/metrics.ts';
 import type { PersistentVolume } from '../../../src/model/objects.ts';
 import type { Pod, PodSecurityContext, PodSpec, Volume } from '../../../src/model/pod.ts';
 import { ClaimResolver } from '../../../src/pods/volumes/claims.ts';
 import { PodVolumes } from '../../../src/pods/volumes/pod-volumes.ts';
+import { VolumeMetrics } from '../../../src/pods/volumes/volume-metrics.ts';
 import { runCommand } from '../../harness/run-command.ts';
 import { waitFor } from '../../harness/wait-for.ts';
 import { SilentFuse } from '../node/support/silent-fuse.ts';
@@ -97,6 +99,7 @@ describe.skipIf(process.getuid?.() !== 0)('kinds of volumes on this host', () =>
         objects: { get: () => Promise.reject(new CodedError('NotFound', 'x')) },
         tokens: { token: async () => ({ token: 'token', renewAt: 0 }) },
         allocatable: () => ({ memory: '64Mi' }),
+        metrics: new VolumeMetrics(new Metrics(), clock),
         claims: new ClaimResolver({ api, node: () => ({ metadata: { name: 'n' } }) }),
       },
     );

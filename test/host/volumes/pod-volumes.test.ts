@@ -25,9 +25,11 @@ import { RealMounts } from '../../../src/host/mount/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { CodedError } from '../../../src/kit/errors.ts';
 import { silent } from '../../../src/kit/log.ts';
+import { Metrics } from '../../../src/kit/metrics.ts';
 import type { Pod, Volume, VolumeMount } from '../../../src/model/pod.ts';
 import { PodFiles } from '../../../src/pods/volumes/pod-files.ts';
 import { PodVolumes } from '../../../src/pods/volumes/pod-volumes.ts';
+import { VolumeMetrics } from '../../../src/pods/volumes/volume-metrics.ts';
 
 const clock = new SystemClock();
 const root = process.getuid?.() === 0;
@@ -79,6 +81,7 @@ describe.skipIf(!root)('PodVolumes on this host', () => {
         },
         tokens: { token: async () => ({ token: 'token', renewAt: Date.now() + 1e6 }) },
         allocatable: () => ({ memory: '64Mi' }),
+        metrics: new VolumeMetrics(new Metrics(), clock),
       },
     );
   }
@@ -368,6 +371,7 @@ describe.skipIf(!root)('PodVolumes on this host', () => {
         objects: { get: () => Promise.reject(new CodedError('NotFound', 'x')) },
         tokens: { token: async () => ({ token: 't', renewAt: 0 }) },
         allocatable: () => ({}),
+        metrics: new VolumeMetrics(new Metrics(), clock),
       },
     );
     const token: Volume = { name: 't', projected: { sources: [{ serviceAccountToken: { path: 'token' } }] } };

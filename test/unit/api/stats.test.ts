@@ -201,7 +201,25 @@ describe('what is shown of it', () => {
         image: { ...filesystem, usedBytes: 5, inodesUsed: 1 },
         container: { ...filesystem, usedBytes: 5, inodesUsed: 1 },
         containers: new Map([['new', { atMs: 0, usedBytes: 7, inodesUsed: 2 }]]),
-        volumes: new Map([['a', new Map([['v', { ...filesystem, usedBytes: 3, inodesUsed: 1, ephemeral: true }]])]]),
+        volumesOf: (uid) =>
+          new Map(
+            uid === 'a'
+              ? [
+                  ['v', { ...filesystem, usedBytes: 3, inodesUsed: 1, ephemeral: true }],
+                  [
+                    'data',
+                    {
+                      ...filesystem,
+                      usedBytes: 50,
+                      inodesUsed: 5,
+                      ephemeral: false,
+                      claim: { namespace: 'ns', name: 'claimed' },
+                      condition: { abnormal: true },
+                    },
+                  ],
+                ]
+              : [],
+          ),
       },
       {
         nodeName: 'n',
@@ -226,7 +244,16 @@ describe('what is shown of it', () => {
         {
           podRef: { name: 'a', namespace: 'ns', uid: 'a' },
           containers: [{ name: 'c', rootfs: { usedBytes: 7 }, logs: { usedBytes: 10 } }],
-          volume: [{ name: 'v', usedBytes: 3 }],
+          volume: [
+            { name: 'v', usedBytes: 3 },
+            {
+              name: 'data',
+              usedBytes: 50,
+              inodesFree: 4,
+              pvcRef: { namespace: 'ns', name: 'claimed' },
+              volumeHealthStats: { abnormal: true },
+            },
+          ],
           'ephemeral-storage': { usedBytes: 20, inodesUsed: 4 },
           process_stats: { process_count: 2 },
         },

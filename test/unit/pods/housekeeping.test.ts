@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { FakeFiles } from '../../../src/host/files/fake.ts';
 import { type Logger, silent } from '../../../src/kit/log.ts';
 import { ManualClock } from '../../../src/kit/manual-clock.ts';
+import { Metrics } from '../../../src/kit/metrics.ts';
 import { Housekeeping } from '../../../src/pods/housekeeping.ts';
 
 /** What pods have on a host, by UID. */
@@ -13,6 +14,7 @@ class Host {
   readonly warnings: string[] = [];
   readonly events: string[] = [];
   linkSweeps = 0;
+  readonly metrics = new Metrics();
   readonly clock = new ManualClock();
   /** UIDs whose volumes cannot be taken down. */
   readonly wedged = new Set<string>();
@@ -44,6 +46,7 @@ class Host {
         files: this.files,
         removeDanglingLinks: async () => void this.linkSweeps++,
         failed: (message) => this.events.push(message),
+        metrics: this.metrics,
         clock: this.clock,
         log,
       },
@@ -55,6 +58,13 @@ class Host {
     this.cgroups.add(uid);
     await this.files.makeDirectory(`/var/log/pods/ns_p_${uid}/app`, 0o755, 0o755);
     await this.files.write(`/var/log/pods/ns_p_${uid}/app/0.log`, 'x', 0o644);
+  }
+
+  /** What metrics say of the last sweep. */
+  async orphans(): Promise<string[]> {
+    const prefix = 'kubelet_orphan_pod_cleaned_';
+    const lines = (await this.metrics.text()).split('\n').filter((line) => line.startsWith(prefix));
+    return lines.map((line) => line.slice(prefix.length));
   }
 
   async left(): Promise<string[]> {
@@ -118,9 +128,11 @@ describe('Housekeeping', () => {
     await host.housekeeping.sweep();
     await host.housekeeping.sweep();
     expect(await host.left()).toEqual(['volumes stuck']);
+    expect(await host.orphans()).toEqual(['volumes 2', 'volumes_errors 1']);
     expect(host.warnings).toHaveLength(1);
     host.wedged.clear();
     await host.housekeeping.sweep();
+    expect(await host.orphans()).toEqual(['volumes 1', 'volumes_errors 0']);
     expect(await host.left()).toEqual([]);
   });
 

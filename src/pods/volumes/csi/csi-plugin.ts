@@ -9,11 +9,14 @@ import type { Logger } from '../../../kit/log.ts';
 import type { Node } from '../../../model/node.ts';
 import type { CSIDriver } from '../../../model/storage.ts';
 import { rpcErrorText } from '../../step-error.ts';
-import type { FoundVolume, Freshness, PodVolume, VolumeLocation, VolumePlugin } from '../plugin.ts';
+import type { FoundVolume, Freshness, Measurement, PodVolume, VolumeLocation, VolumePlugin } from '../plugin.ts';
 import { PodPaths } from '../pod-paths.ts';
+import type { VolumeMeter } from '../volume-figures.ts';
+import type { VolumeMetrics } from '../volume-metrics.ts';
 import { CsiAttachments } from './csi-attachments.ts';
 import { publishContextOf, secretValues } from './csi-context.ts';
 import { CsiExpansion } from './csi-expansion.ts';
+import { csiFigures } from './csi-figures.ts';
 import { attachmentName, CSI_PLUGIN, CsiPaths } from './csi-paths.ts';
 import {
   type CsiSource,
@@ -35,6 +38,8 @@ export interface CsiPluginOptions {
   readonly bootId: string;
   /** How often volumes in use are looked at for a new size, and published anew where the driver wants that. */
   readonly refreshMs: number;
+  /** Drivers are believed when they say how well a volume is (gate CSIVolumeHealth). */
+  readonly volumeHealth: boolean;
 }
 
 export interface CsiPluginDeps {
@@ -52,6 +57,7 @@ export interface CsiPluginDeps {
   readonly usersChanged: () => void;
   /** Told of pods that waited for a driver which has registered now. */
   readonly podsCanGoOn: (uids: readonly string[]) => void;
+  readonly metrics: Pick<VolumeMetrics, 'timed'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -130,7 +136,7 @@ export class CsiPlugin implements VolumePlugin {
 
   async refresh(volume: PodVolume): Promise<Freshness> {
     const source = csiSourceOf(volume);
-    const { clock, drivers } = this.deps;
+    const { clock, drivers, metrics } = this.deps;
     const driver = await this.driverObject(source.driver, undefined);
     const republish = driver?.spec.requiresRepublish === true && volume.volumeMode === 'Filesystem';
     const canGrow = !source.ephemeral && !source.readOnly;
@@ -140,14 +146,14 @@ export class CsiPlugin implements VolumePlugin {
     if (drivers.get(source.driver) === undefined) return { againAtMs };
     const work = await this.begin(volume, source, undefined);
     const staged = work.able.has('STAGE_UNSTAGE_VOLUME') && !source.ephemeral;
-    const isBlock = volume.volumeMode === 'Block';
-    const target = isBlock
-      ? `${this.paths.devicePublications(volume.specName)}/${work.uid}`
-      : `${this.directoryOf(volume)}/mount`;
+    const target = this.targetOf(volume);
     const stagingPath = staged ? this.stagingPathOf(volume, source) : undefined;
     if (republish) await this.publish(work, target, stagingPath, true);
     if (canGrow) {
-      await this.expansion.check({ volume, source, client: work.client, path: target, stagingPath }, work.able);
+      const { client, able } = work;
+      await metrics.timed(qualified(source.driver), 'volume_fs_resize', () =>
+        this.expansion.check({ volume, source, client, path: target, stagingPath }, able),
+      );
     }
     return { againAtMs };
   }
@@ -209,7 +215,7 @@ export class CsiPlugin implements VolumePlugin {
   }
 
   async unmapDevice({ specName, podUid }: FoundVolume): Promise<void> {
-    const { files } = this.deps;
+    const { files, metrics } = this.deps;
     const directory = this.paths.deviceData(specName);
     const data = await readVolumeData(files, directory);
     if (data === undefined) return;
@@ -229,7 +235,9 @@ export class CsiPlugin implements VolumePlugin {
       const able = await this.capabilitiesOf(client);
       if (able.has('STAGE_UNSTAGE_VOLUME') && (await files.lstat(staging)) !== undefined) {
         try {
-          await client.unstage({ volumeId: handle, stagingTargetPath: staging });
+          await metrics.timed(qualified(driver), 'unmap_device', () =>
+            client.unstage({ volumeId: handle, stagingTargetPath: staging }),
+          );
         } catch (error) {
           throw driverError('blockMapper.unstageVolumeForBlock failed', error);
         }
@@ -247,29 +255,40 @@ export class CsiPlugin implements VolumePlugin {
     for (const [driver, pods] of this.waiting) if (pods.delete(podUid) && pods.size === 0) this.waiting.delete(driver);
   }
 
-  async rebuild(found: readonly FoundVolume[]): Promise<void> {
+  async rebuild(found: readonly FoundVolume[]): Promise<readonly FoundVolume[]> {
     const { files, log } = this.deps;
-    for (const { directory, podUid, specName, volumeMode } of found) {
+    const failed: FoundVolume[] = [];
+    for (const volume of found) {
+      const { directory, podUid, specName, volumeMode } = volume;
       const at = volumeMode === 'Block' ? this.paths.deviceData(specName) : directory;
       try {
         const data = await readVolumeData(files, at);
+        if (data === undefined) failed.push(volume);
         if (data === undefined || data.volumeLifecycleMode === 'Ephemeral') continue;
         this.users.add({ driver: data.driverName, handle: data.volumeHandle }, podUid);
       } catch (error) {
+        failed.push(volume);
         log.warn({ pod: podUid, volume: specName, error: messageOf(error) }, 'a CSI volume could not be taken up');
       }
     }
     this.users.complete();
+    return failed;
   }
 
-  /** How full a volume in use is, as its driver says; undefined where it does not say. */
-  async stats(volume: PodVolume): Promise<Awaited<ReturnType<CsiNode['stats']>> | undefined> {
-    const source = csiSourceOf(volume);
-    const client = this.deps.drivers.get(source.driver);
-    if (client === undefined) return undefined;
-    const able = await this.capabilitiesOf(client);
-    if (!able.has('GET_VOLUME_STATS')) return undefined;
-    return client.stats({ volumeId: source.handle, volumePath: `${this.directoryOf(volume)}/mount` });
+  /** How full a volume is, as its driver says. */
+  measure(volume: PodVolume, { now }: VolumeMeter): Measurement {
+    const { driver, handle } = csiSourceOf(volume);
+    return {
+      by: driver,
+      run: async () => {
+        const client = this.deps.drivers.get(driver);
+        const able = client === undefined ? undefined : await this.capabilitiesOf(client);
+        if (client === undefined || able?.has('GET_VOLUME_STATS') !== true) return undefined;
+        const atMs = now();
+        const told = await client.stats({ volumeId: handle, volumePath: this.targetOf(volume) });
+        return csiFigures(told, atMs, this.options.volumeHealth && able.has('VOLUME_CONDITION'));
+      },
+    };
   }
 
   // ── one volume ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -283,7 +302,11 @@ export class CsiPlugin implements VolumePlugin {
     const { driver: name, handle } = source;
     // The list of volumes in use may not have been known until the CSIDriver objects were.
     if (attachable) this.deps.usersChanged();
-    const attachment = attachable ? await this.attachments.attached(name, handle, volume.specName, signal) : {};
+    const attached = (): Promise<Readonly<Record<string, string>>> =>
+      this.deps.metrics.timed(qualified(name), 'verify_controller_attached_volume', () =>
+        this.attachments.attached(name, handle, volume.specName, signal),
+      );
+    const attachment = attachable ? await attached() : {};
     const client = this.client(name, uid, 'mounter.SetUpAt');
     const able = await this.capabilitiesOf(client);
     return { volume, uid, source, driver, client, able, attachment, signal };
@@ -389,10 +412,13 @@ export class CsiPlugin implements VolumePlugin {
   private async giveToGroup({ volume: { pod }, source, driver, able }: Work, target: string): Promise<void> {
     const group = groupToGive(pod, source, driver, able);
     if (group === undefined) return;
+    const { files, metrics } = this.deps;
     const policy = pod.spec.securityContext?.fsGroupChangePolicy;
     const changePolicy = policy === 'OnRootMismatch' ? 'OnRootMismatch' : 'Always';
     try {
-      await this.deps.files.giveToGroup(target, group, { readOnly: false, changePolicy });
+      await metrics.timed(qualified(source.driver), 'volume_apply_access_control', () =>
+        files.giveToGroup(target, group, { readOnly: false, changePolicy }),
+      );
     } catch (error) {
       const code = error instanceof CodedError ? error.code : 'Internal';
       throw new CodedError(code, `applyFSGroup failed for vol ${source.handle}: ${messageOf(error)}`, {}, error);
@@ -406,7 +432,9 @@ export class CsiPlugin implements VolumePlugin {
     const able = await this.capabilitiesOf(client);
     if (able.has('STAGE_UNSTAGE_VOLUME')) {
       try {
-        await client.unstage({ volumeId: handle, stagingTargetPath: stagingPath });
+        await this.deps.metrics.timed(qualified(driver), 'unmount_device', () =>
+          client.unstage({ volumeId: handle, stagingTargetPath: stagingPath }),
+        );
       } catch (error) {
         throw driverError('attacher.UnmountDevice failed', error);
       }
@@ -418,6 +446,13 @@ export class CsiPlugin implements VolumePlugin {
 
   private directoryOf(volume: PodVolume): string {
     return this.podPaths.volume(uidOf(volume), CSI_PLUGIN, volume.specName);
+  }
+
+  /** Where the driver has published it. */
+  private targetOf(volume: PodVolume): string {
+    return volume.volumeMode === 'Block'
+      ? `${this.paths.devicePublications(volume.specName)}/${uidOf(volume)}`
+      : `${this.directoryOf(volume)}/mount`;
   }
 
   private stagingPathOf({ specName, volumeMode }: PodVolume, { driver, handle }: CsiSource): string {
@@ -509,6 +544,11 @@ function uidOf({ pod }: PodVolume): string {
 
 function lockOf({ driver, handle }: Pick<CsiSource, 'driver' | 'handle'>): string {
   return `${driver}^${handle}`;
+}
+
+/** What metrics call the volumes of a driver. */
+function qualified(driver: string): string {
+  return `${CSI_PLUGIN}:${driver}`;
 }
 
 function lifecycleOf({ ephemeral }: CsiSource): Pick<VolumeData, 'volumeLifecycleMode'> {

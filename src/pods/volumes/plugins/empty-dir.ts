@@ -7,6 +7,7 @@ import { isHugePages, pageBytesOf } from '../huge-pages.ts';
 import { makeOwnedDirectory } from '../owned-directory.ts';
 import type { VolumePlugin } from '../plugin.ts';
 import type { PodPaths } from '../pod-paths.ts';
+import { treeFigures } from '../volume-figures.ts';
 
 export interface EmptyDirDeps {
   readonly files: Files;
@@ -22,6 +23,10 @@ export function emptyDirPlugin(paths: PodPaths, { files, mounts, allocatable }: 
     name,
     sources: ['emptyDir'],
     locate: async ({ pod, specName }) => ({ hostPath: pathOf(pod.metadata.uid, specName), readOnly: false }),
+    measure: ({ pod, specName }, meter) => ({
+      by: 'du',
+      run: (signal) => treeFigures(meter, pathOf(pod.metadata.uid, specName), signal),
+    }),
     prepare: async ({ pod, volume, specName }) => {
       const { medium = '', sizeLimit } = volume.emptyDir ?? {};
       const path = pathOf(pod.metadata.uid, specName);

@@ -6,9 +6,11 @@ import { CodedError } from '../../../kit/errors.ts';
 import { containerReference } from '../../act/references.ts';
 import { formatAndMount, MISMATCH } from '../format-and-mount.ts';
 import type { VolumeOwnership } from '../ownership.ts';
-import type { FoundVolume, PodVolume, VolumePlugin } from '../plugin.ts';
+import type { FoundVolume, Measurement, PodVolume, VolumePlugin } from '../plugin.ts';
 import type { PodPaths } from '../pod-paths.ts';
 import { mountOptionsOf } from '../pv-mount-options.ts';
+import { deviceFigures, filesystemFigures, type VolumeMeter } from '../volume-figures.ts';
+import type { VolumeMetrics } from '../volume-metrics.ts';
 
 export interface LocalVolumeDeps {
   readonly files: Files;
@@ -16,6 +18,7 @@ export interface LocalVolumeDeps {
   readonly blocks: BlockDevices;
   readonly ownership: Pick<VolumeOwnership, 'apply'>;
   readonly events: EventRecorder;
+  readonly metrics: Pick<VolumeMetrics, 'timed'>;
 }
 
 const NAME = 'kubernetes.io/local-volume';
@@ -42,6 +45,12 @@ export class LocalVolumePlugin implements VolumePlugin {
     return { hostPath: this.pathOf(podVolume), readOnly: podVolume.readOnly };
   }
 
+  measure(podVolume: PodVolume, meter: VolumeMeter): Measurement {
+    const { volumeMode, bound } = podVolume;
+    if (volumeMode !== 'Block') return { by: 'statfs', run: () => filesystemFigures(meter, this.pathOf(podVolume)) };
+    return { by: 'block', run: () => deviceFigures(meter, bound?.volume.spec?.local?.path ?? '') };
+  }
+
   prepare(podVolume: PodVolume): Promise<void> {
     return this.inTurn(podVolume.specName, () => this.mount(podVolume));
   }
@@ -66,7 +75,7 @@ export class LocalVolumePlugin implements VolumePlugin {
     // Its owner is written by the first pod only: others use it already.
     if (readOnly || !isFirst) return;
     try {
-      await ownership.apply(pod, target);
+      await this.deps.metrics.timed(NAME, 'volume_apply_access_control', () => ownership.apply(pod, target));
     } catch (error) {
       // Still mounted, the next try would take it for done.
       await mounts.unmount(target, { lazy: true });
@@ -111,7 +120,9 @@ export class LocalVolumePlugin implements VolumePlugin {
       const disk = await this.realTarget(`${this.paths.plugin(NAME)}/mounts/${specName}`);
       const others = (await this.mountsInPods(specName)).filter(({ uid }) => uid !== podUid);
       if (others.length > 0 || (await files.lstat(parentOf(disk))) === undefined) return;
-      if (await this.isMounted(disk)) await mounts.unmount(disk);
+      if (await this.isMounted(disk)) {
+        await this.deps.metrics.timed(NAME, 'unmount_device', () => mounts.unmount(disk));
+      }
       await files.removeDirectory(disk);
     });
   }

@@ -3,6 +3,7 @@ import type { Mounts } from '../../../host/mount/port.ts';
 import type { PodVolume, VolumePlugin } from '../plugin.ts';
 import type { PodPaths } from '../pod-paths.ts';
 import { mountOptionsOf } from '../pv-mount-options.ts';
+import { filesystemFigures } from '../volume-figures.ts';
 
 /** Directories of an NFS server (pkg/volume/nfs), through mount(8) and mount.nfs. */
 export function nfsPlugin(
@@ -21,6 +22,7 @@ export function nfsPlugin(
     sources: ['nfs'],
     supportsMountOptions: true,
     locate: async (podVolume) => ({ hostPath: pathOf(podVolume), readOnly: isReadOnly(podVolume) }),
+    measure: (podVolume, meter) => ({ by: 'statfs', run: () => filesystemFigures(meter, pathOf(podVolume)) }),
     prepare: async (podVolume) => {
       const { server = '', path = '' } = sourceOf(podVolume) ?? {};
       const directory = pathOf(podVolume);

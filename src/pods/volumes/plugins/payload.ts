@@ -4,9 +4,10 @@ import { atomicWrite } from '../atomic-writer.ts';
 import { collectPayload, type PayloadSources } from '../collect-payload.ts';
 import type { MemoryStore } from '../memory-store.ts';
 import { makeOwnedDirectory } from '../owned-directory.ts';
-import type { Freshness, PodVolume, VolumePlugin } from '../plugin.ts';
+import type { Freshness, Measurement, PodVolume, VolumePlugin } from '../plugin.ts';
 import type { PodPaths } from '../pod-paths.ts';
 import { notReady } from '../volume-errors.ts';
+import { treeFigures, type VolumeMeter } from '../volume-figures.ts';
 
 export interface PayloadDeps extends PayloadSources {
   readonly files: Files;
@@ -64,6 +65,10 @@ class PayloadPlugin implements VolumePlugin {
     const hostPath = await this.directory(volume);
     if (hostPath === undefined) throw notReady(volume.specName);
     return { hostPath, readOnly: true };
+  }
+
+  measure(volume: PodVolume, meter: VolumeMeter): Measurement {
+    return { by: 'du', run: async (signal) => treeFigures(meter, await this.directory(volume), signal) };
   }
 
   /**

@@ -2,11 +2,13 @@ import { link, lstat, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RealMounts } from '../../../../src/host/mount/real.ts';
 import { RealStats } from '../../../../src/host/stats/real.ts';
 import { SystemClock } from '../../../../src/kit/clock.ts';
 
 describe('what a directory takes', () => {
-  const stats = new RealStats({ clock: new SystemClock() });
+  const clock = new SystemClock();
+  const stats = new RealStats({ clock, mounts: new RealMounts({}, { clock }) });
   let base: string;
 
   beforeEach(async () => {

@@ -6,10 +6,11 @@ import { silent } from '../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
 import type { Pod, PodSpec } from '../../../../src/model/pod.ts';
 import { UsageSource } from '../../../../src/pods/eviction/usage-source.ts';
-import { VolumeUsage } from '../../../../src/pods/eviction/volume-usage.ts';
 import { ContainerLogs } from '../../../../src/pods/logs/container-logs.ts';
 import type { PodRuntime } from '../../../../src/pods/observe/pod-runtime.ts';
 import { PodPaths } from '../../../../src/pods/volumes/pod-paths.ts';
+import { noFigures } from '../../../../src/pods/volumes/volume-figures.ts';
+import { VolumeStatistics } from '../../../../src/pods/volumes/volume-statistics.ts';
 import { record } from '../builders.ts';
 
 const never = new AbortController().signal;
@@ -23,7 +24,7 @@ describe('what pods use', () => {
   let asked: string[];
   let files: FakeFiles;
   let clock: ManualClock;
-  let volumes: VolumeUsage;
+  let volumes: VolumeStatistics;
   let source: UsageSource;
 
   beforeEach(async () => {
@@ -49,7 +50,26 @@ describe('what pods use', () => {
       },
     };
     const paths = new PodPaths('/kubelet');
-    volumes = new VolumeUsage({ everyMs: 60_000 }, { pods: () => pods.values(), paths, stats, clock, log: silent });
+    volumes = new VolumeStatistics(
+      { everyMs: 60_000 },
+      {
+        pods: () => pods.values(),
+        measurable: (uid) =>
+          (pods.get(uid)?.spec.volumes ?? []).map((volume) => ({
+            name: volume.name,
+            by: 'du',
+            run: async (signal) => {
+              const plugin = volume.emptyDir === undefined ? 'kubernetes.io/configmap' : 'kubernetes.io/empty-dir';
+              const used = await stats.disk(paths.volume(uid, plugin, volume.name), signal);
+              return used && { ...noFigures, atMs: used.atMs, usedBytes: used.usedBytes, inodesUsed: used.inodes };
+            },
+          })),
+        events: { event: () => {} },
+        metrics: { took: () => {} },
+        clock,
+        log: silent,
+      },
+    );
     source = new UsageSource({
       runtime: { get: (uid) => runtimes.get(uid) },
       cri: {
@@ -160,8 +180,11 @@ describe('what pods use', () => {
   });
 
   it('measures nothing where the period is negative', async () => {
-    const off = new VolumeUsage({ everyMs: -1 }, volumes['deps']);
+    const off = new VolumeStatistics({ everyMs: -1 }, volumes['deps']);
+    add('u1', { volumes: [{ name: 'v', emptyDir: {} }] });
+    disks.set('/kubelet/pods/u1/volumes/kubernetes.io~empty-dir/v', { usedBytes: 5, inodes: 1 });
     await off.run(never);
+    await off.freshen(1000, never);
     expect(off.of('u1').size).toBe(0);
   });
 });

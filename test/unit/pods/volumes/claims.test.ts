@@ -5,12 +5,14 @@ import { FakeMounts } from '../../../../src/host/mount/fake.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
 import { silent } from '../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
+import { Metrics } from '../../../../src/kit/metrics.ts';
 import type { Node } from '../../../../src/model/node.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../../../src/model/objects.ts';
 import type { Pod, Volume } from '../../../../src/model/pod.ts';
 import { ClaimResolver } from '../../../../src/pods/volumes/claims.ts';
 import type { FoundVolume, PodVolume, VolumePlugin } from '../../../../src/pods/volumes/plugin.ts';
 import { PodVolumes } from '../../../../src/pods/volumes/pod-volumes.ts';
+import { VolumeMetrics } from '../../../../src/pods/volumes/volume-metrics.ts';
 
 const DATA: Volume = { name: 'data', persistentVolumeClaim: { claimName: 'c' } };
 const NOT_PROCESSED =
@@ -43,8 +45,9 @@ class WitnessPlugin implements VolumePlugin {
     if (this.failing !== undefined) throw new CodedError('Internal', this.failing);
   }
 
-  async rebuild(found: readonly FoundVolume[]): Promise<void> {
+  async rebuild(found: readonly FoundVolume[]): Promise<readonly FoundVolume[]> {
     this.calls.push(`rebuild ${found.map(({ podUid, specName }) => `${podUid}/${specName}`).join(' ')}`);
+    return [];
   }
 }
 
@@ -56,6 +59,7 @@ describe('volumes by claim', () => {
   let node: Node | undefined;
   let witness: WitnessPlugin;
   let volumes: PodVolumes;
+  let metrics: Metrics;
 
   beforeEach(() => {
     events = [];
@@ -82,7 +86,9 @@ describe('volumes by claim', () => {
         return found as T;
       },
     };
-    return new PodVolumes(
+    metrics = new Metrics();
+    const volumeMetrics = new VolumeMetrics(metrics, new ManualClock());
+    const made = new PodVolumes(
       { rootDirectory: '/k' },
       {
         files,
@@ -96,9 +102,16 @@ describe('volumes by claim', () => {
         allocatable: () => ({}),
         claims: new ClaimResolver({ api, node: () => node }),
         plugins: [witness],
+        metrics: volumeMetrics,
       },
     );
+    volumeMetrics.count(metrics, made.counts);
+    return made;
   }
+
+  /** Samples of volumes, without histograms' buckets and sums. */
+  const counted = async (): Promise<string[]> =>
+    (await metrics.text()).split('\n').filter((line) => line !== '' && !/^#|_bucket|_sum/.test(line));
 
   function podWith(given: Volume, uid = 'u1'): Pod {
     return {
@@ -222,10 +235,59 @@ describe('volumes by claim', () => {
     await expect(volumes.tearDown('u9')).rejects.toThrow('driver is away');
     expect(await files.list(at)).toEqual([]);
     expect(witness.calls).toContain('rebuild u9/pv-9 u9/pv-b');
+    expect(await counted()).toEqual(
+      expect.arrayContaining([
+        'reconstruct_volume_operations_total 2',
+        'reconstruct_volume_operations_errors_total 0',
+        'force_cleaned_failed_volume_operations_total 0',
+      ]),
+    );
     witness.failing = undefined;
     await volumes.tearDown('u9');
     expect(witness.calls).toContain(`tearDown u9 pv-9 Filesystem ${at}`);
     expect(await volumes.existing()).toEqual([]);
+  });
+
+  it('counts volumes and what is done with them, by kubelet’s names', async () => {
+    witness.failing = 'no such disk';
+    await expect(volumes.setUp(podWith(DATA))).rejects.toThrow();
+    const [plugin, driver] = ['example.com/witness', 'a.csi.test'];
+    Object.assign(volume?.spec ?? {}, { csi: { driver } });
+    witness.failing = undefined;
+    await volumes.setUp(podWith(DATA));
+    await volumes.setUp(podWith(DATA));
+    const operation = (by: string, name: string, status: string): string =>
+      `storage_operation_duration_seconds_count{volume_plugin="${by}",operation_name="${name}",status="${status}",migrated="false"}`;
+    expect(await counted()).toEqual(
+      expect.arrayContaining([
+        `${operation(plugin, 'volume_mount', 'fail-unknown')} 1`,
+        `${operation(`${plugin}:${driver}`, 'volume_mount', 'success')} 2`,
+        `volume_operation_total_seconds_count{plugin_name="${plugin}:${driver}",operation_name="overall_volume_mount"} 1`,
+        `volume_manager_total_volumes{plugin_name="${plugin}:${driver}",state="actual_state_of_world"} 1`,
+        `volume_manager_total_volumes{plugin_name="${plugin}:${driver}",state="desired_state_of_world"} 1`,
+      ]),
+    );
+    await files.makeDirectory('/k/pods/u1/volumes/example.com~witness/pv', 0o750);
+    await volumes.tearDown('u1');
+    expect(await counted()).toContain(`${operation(`${plugin}:${driver}`, 'volume_unmount', 'success')} 1`);
+    expect((await counted()).join()).not.toContain('volume_manager_total_volumes');
+  });
+
+  it('counts what an earlier process left and cannot be taken up, and that it is cleaned up', async () => {
+    await files.makeDirectory('/k/pods/u9/volumes/gone.example~kind/pv-1', 0o750);
+    await files.makeDirectory('/k/pods/u9/volumes/example.com~witness/pv-2', 0o750);
+    witness.failing = 'driver is away';
+    await expect(volumes.tearDown('u9')).rejects.toThrow();
+    witness.failing = undefined;
+    await volumes.tearDown('u9');
+    expect(await counted()).toEqual(
+      expect.arrayContaining([
+        'reconstruct_volume_operations_total 2',
+        'reconstruct_volume_operations_errors_total 1',
+        'force_cleaned_failed_volume_operations_total 2',
+        'force_cleaned_failed_volume_operation_errors_total 1',
+      ]),
+    );
   });
 
   it('says which volume could not be set up, by the volume’s own name', async () => {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Mount, PodSandboxConfig } from '../../../../src/host/cri/port.ts';
+import { Metrics } from '../../../../src/kit/metrics.ts';
 import type { Container, Pod } from '../../../../src/model/pod.ts';
 import { withVolumeImages } from '../../../../src/pods/act/volume-images.ts';
 import type { ReadyImage } from '../../../../src/pods/images/image-puller.ts';
+import { PodMetrics } from '../../../../src/pods/pod-metrics.ts';
 import { StepError } from '../../../../src/pods/step-error.ts';
 import { imageVolumeRefusal } from '../../../../src/pods/volumes/plugins/image.ts';
 
@@ -64,6 +66,18 @@ describe('image volumes', () => {
     expect(asked).toEqual(['img:1', 'Always', 'img:1', 'Never']);
     expect(ready.map(({ image }) => image?.image)).toEqual(['sha256:Always', undefined, 'sha256:Never', undefined]);
     expect(ready[0]?.image?.userSpecifiedImage).toBe('img:1');
+  });
+
+  it('are counted: those of the pod, and of the container those that were mounted or that the runtime could not', async () => {
+    const metrics = new Metrics();
+    const counts = new PodMetrics(metrics, { uids: () => [], get: () => undefined });
+    counts.imageVolumes(pod, container);
+    counts.imageVolumes(pod, container, new StepError('CreateContainerError', 'ImageVolumeMountFailed: no such layer'));
+    counts.imageVolumes({ ...pod, spec: { ...pod.spec, volumes: [] } }, container);
+    const text = await metrics.text();
+    expect(text).toContain('kubelet_image_volume_requested_total 4\n');
+    expect(text).toContain('kubelet_image_volume_mounted_succeed_total 2\n');
+    expect(text).toContain('kubelet_image_volume_mounted_errors_total 2\n');
   });
 
   it('hold the container with the reason of their pull', async () => {

@@ -5,8 +5,10 @@ import { FakeMounts } from '../../../../src/host/mount/fake.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
 import { silent } from '../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
+import { Metrics } from '../../../../src/kit/metrics.ts';
 import type { Pod, Volume, VolumeMount } from '../../../../src/model/pod.ts';
 import { PodVolumes } from '../../../../src/pods/volumes/pod-volumes.ts';
+import { VolumeMetrics } from '../../../../src/pods/volumes/volume-metrics.ts';
 
 const ROOT = '/var/lib/kubelet';
 const P = `${ROOT}/pods/u1`;
@@ -73,6 +75,7 @@ describe('PodVolumes', () => {
           },
         },
         allocatable: () => ({ cpu: '4', memory: '1Gi' }),
+        metrics: new VolumeMetrics(new Metrics(), clock),
         recursiveReadOnly: () => recursiveReadOnly,
       },
     );

@@ -5,6 +5,7 @@ import { FakeFiles } from '../../../../../src/host/files/fake.ts';
 import { FakeMounts } from '../../../../../src/host/mount/fake.ts';
 import { silent } from '../../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../../src/kit/manual-clock.ts';
+import { Metrics } from '../../../../../src/kit/metrics.ts';
 import type { Node } from '../../../../../src/model/node.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../../../../src/model/objects.ts';
 import type { Pod } from '../../../../../src/model/pod.ts';
@@ -13,6 +14,7 @@ import type { CSIDriver, VolumeAttachment } from '../../../../../src/model/stora
 import { attachmentName } from '../../../../../src/pods/volumes/csi/csi-paths.ts';
 import { CsiPlugin } from '../../../../../src/pods/volumes/csi/csi-plugin.ts';
 import type { FoundVolume, PodVolume } from '../../../../../src/pods/volumes/plugin.ts';
+import { VolumeMetrics } from '../../../../../src/pods/volumes/volume-metrics.ts';
 import { MemoryApi } from '../../../cluster/memory-api.ts';
 import { FakeView } from '../../../services/support/fake-view.ts';
 
@@ -71,9 +73,9 @@ describe('CsiPlugin', () => {
   }
 
   /** As after a restart with the default boot. */
-  function makePlugin(bootId = 'boot-1'): CsiPlugin {
+  function makePlugin(bootId = 'boot-1', volumeHealth = false): CsiPlugin {
     return new CsiPlugin(
-      { rootDirectory: ROOT, nodeName: 'n', bootId, refreshMs: 60_000 },
+      { rootDirectory: ROOT, nodeName: 'n', bootId, refreshMs: 60_000, volumeHealth },
       {
         files,
         mounts,
@@ -97,6 +99,7 @@ describe('CsiPlugin', () => {
         },
         usersChanged: () => {},
         podsCanGoOn: (uids) => wentOn.push(...uids),
+        metrics: new VolumeMetrics(new Metrics(), clock),
         clock,
         log: silent,
       },
@@ -250,6 +253,34 @@ describe('CsiPlugin', () => {
     await expect(prepared).rejects.toMatchObject({ code: 'Aborted' });
     await plugin.tearDown(foundOf('u1'));
     expect(driver.staged.size).toBe(0);
+  });
+
+  it('asks the driver how full a volume is, and believes what it says of its health where the gate is on', async () => {
+    const stats = { disk: async () => undefined, space: () => Promise.reject(), deviceBytes: async () => 0 };
+    const meter = { stats, now: () => 5 };
+    const measure = () => plugin.measure(volumeOf(), meter).run(new AbortController().signal);
+    expect(await measure()).toEqual({
+      capacityBytes: 1 << 20,
+      availableBytes: (1 << 20) - 4096,
+      usedBytes: 4096,
+      inodes: 100,
+      inodesFree: 93,
+      inodesUsed: 7,
+      atMs: 5,
+    });
+    expect(plugin.measure(volumeOf(), meter).by).toBe(DRIVER);
+    plugin = makePlugin('boot-1', true);
+    driver = makeDriver(['GET_VOLUME_STATS', 'VOLUME_CONDITION']);
+    registered.set(DRIVER, driver);
+    expect(await measure()).toMatchObject({ condition: { abnormal: false, message: '' } });
+    driver.condition = { abnormal: true, message: 'on fire' };
+    expect(await measure()).toMatchObject({ usedBytes: 4096, condition: { abnormal: true, message: 'on fire' } });
+    driver = makeDriver(['STAGE_UNSTAGE_VOLUME']);
+    registered.set(DRIVER, driver);
+    expect(await measure()).toBeUndefined();
+    expect(driver.calls).not.toContain('NodeGetVolumeStats vol');
+    registered.clear();
+    expect(await measure()).toBeUndefined();
   });
 
   it('lets pods go on when their driver registers', async () => {
