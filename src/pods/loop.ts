@@ -626,6 +626,8 @@ export class PodLoop {
         this.resizer?.failed(state, message);
         return;
       case 'ensureImage':
+        // Said once, of the sandbox itself.
+        if (reason === 'FailedCreatePodSandBox') return;
         events.event(about, 'Warning', 'Failed', `Error: ${reason}`);
         return;
       case 'startContainer':

@@ -76,6 +76,19 @@ describe('what is said when a step fails', () => {
     expect(world.isReady('p')).toBe(true);
   });
 
+  it('FailedCreatePodSandBox of a pod whose FQDN is too long, and of nothing else', async () => {
+    const name = { hostname: 'h'.repeat(60), subdomain: 'sub', setHostnameAsFQDN: true };
+    world.apply('p', name);
+    await world.pass(5000);
+    expect(messages('FailedCreatePodSandBox')[0]).toMatch(
+      /^Failed to create pod sandbox: failed to construct FQDN from pod hostname and cluster domain, FQDN h+\.sub\S+ is too long/,
+    );
+    expect([...new Set(world.events.filter(({ pod }) => pod === 'p').map(({ reason }) => reason))]).toEqual([
+      'FailedCreatePodSandBox',
+    ]);
+    expect(waiting()).toEqual({ reason: 'ContainerCreating' });
+  });
+
   it('FailedCreatePodContainer when the pod’s cgroup cannot be made', async () => {
     const { ensureCgroup } = world.parts;
     world.parts.ensureCgroup = () => Promise.reject(new Error('no room for a cgroup'));

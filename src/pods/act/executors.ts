@@ -255,7 +255,7 @@ export class StepExecutor {
 
   private async ensureImage(name: string, state: PodState): Promise<void> {
     const { container } = this.find(state.pod, name);
-    const config = this.sandboxConfig(state, 0);
+    const config = await withReason('FailedCreatePodSandBox', async () => this.sandboxConfig(state, 0));
     // The pod may ask for another image by the time that this one is there, or has failed.
     const stillWanted = (): boolean => this.find(state.pod, name).container.image === container.image;
     try {

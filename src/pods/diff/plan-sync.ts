@@ -399,10 +399,11 @@ function showFailure(builder: PlanBuilder, container: Container): boolean {
     const failure = facts.failures.get(key);
     if (failure === undefined) continue;
     const due = retryAt(failure.backoff, now);
-    builder.waiting.set(
-      container.name,
-      waitingFor(failure.reason, failure.message, container, now - failure.backoff.failedAt),
-    );
+    // What the sandbox cannot be made for is told of the pod.
+    if (failure.reason !== 'FailedCreatePodSandBox') {
+      const ageMs = now - failure.backoff.failedAt;
+      builder.waiting.set(container.name, waitingFor(failure.reason, failure.message, container, ageMs));
+    }
     if (due > now) {
       builder.lookAgainAt(due);
       const shownUntil = failure.backoff.failedAt + ERROR_SHOWN_MS;
