@@ -14,4 +14,4 @@ if [ -n "$missing" ]; then
   # shellcheck disable=SC2086 # words on purpose
   DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing >/dev/null
 fi
-exec node dist/test-vm.mjs
+exec node dist/test-vm.mjs "$@"

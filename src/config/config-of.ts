@@ -211,6 +211,14 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       clusterCIDR: proxy.clusterCIDR,
       detectLocal: detectLocalOf(proxy),
       ...rulesOf(proxy),
+      ipvs: {
+        scheduler: proxy.ipvs.scheduler,
+        strictARP: proxy.ipvs.strictARP,
+        excludeCIDRs: proxy.ipvs.excludeCIDRs,
+        tcpMs: proxy.ipvs.tcpTimeout,
+        tcpFinMs: proxy.ipvs.tcpFinTimeout,
+        udpMs: proxy.ipvs.udpTimeout,
+      },
       healthz: placeOf(proxy.healthzBindAddress),
       metrics: placeOf(proxy.metricsBindAddress),
       bindAddressHardFail: proxy.bindAddressHardFail,
@@ -292,22 +300,26 @@ function placeOf(text: string): { readonly address: string; readonly port: numbe
   return { address: text.slice(0, colon).replace(/[[\]]/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
-/** Each mode has settings of its own; in nftables mode node ports are at the node's first address and not on loopback. */
+/**
+ * Each mode has settings of its own; in nftables mode node ports are at the node's first address and not on loopback, and
+ * ipvs mode takes how to masquerade from iptables mode (cmd/kube-proxy/app/server_linux.go).
+ */
 function rulesOf(
   proxy: KubeProxy,
 ): Pick<
   Config['services'],
   'nodePortAddresses' | 'masqueradeAll' | 'masqueradeBit' | 'localhostNodePorts' | 'syncPeriodMs' | 'minSyncPeriodMs'
 > {
-  const { nodePortAddresses, nftables, iptables } = proxy;
-  const own = proxy.mode === 'nftables' ? nftables : iptables;
+  const { nodePortAddresses, nftables, iptables, ipvs, mode } = proxy;
+  const own = mode === 'nftables' ? nftables : iptables;
+  const times = mode === 'ipvs' ? ipvs : own;
   return {
-    nodePortAddresses: proxy.mode === 'nftables' && nodePortAddresses.length === 0 ? ['primary'] : nodePortAddresses,
-    localhostNodePorts: proxy.mode !== 'nftables' && iptables.localhostNodePorts,
+    nodePortAddresses: mode === 'nftables' && nodePortAddresses.length === 0 ? ['primary'] : nodePortAddresses,
+    localhostNodePorts: mode !== 'nftables' && mode !== 'ipvs' && iptables.localhostNodePorts,
     masqueradeAll: own.masqueradeAll,
     masqueradeBit: own.masqueradeBit,
-    syncPeriodMs: own.syncPeriod,
-    minSyncPeriodMs: own.minSyncPeriod,
+    syncPeriodMs: times.syncPeriod,
+    minSyncPeriodMs: times.minSyncPeriod,
   };
 }
 

@@ -223,7 +223,7 @@ export interface Config {
   };
   readonly services: {
     /** auto: nftables where this machine has it, else iptables; all else as kube-proxy without a mode. */
-    readonly mode: 'auto' | 'iptables' | 'nftables';
+    readonly mode: 'auto' | 'iptables' | 'nftables' | 'ipvs';
     readonly clusterCIDR: readonly string[];
     readonly detectLocal:
       | { readonly mode: 'ClusterCIDR' | 'NodeCIDR' }
@@ -233,6 +233,15 @@ export interface Config {
     readonly masqueradeAll: boolean;
     readonly masqueradeBit: number;
     readonly localhostNodePorts: boolean;
+    /** Of mode ipvs. Milliseconds; 0 leaves what the kernel has. */
+    readonly ipvs: {
+      readonly scheduler: string;
+      readonly strictARP: boolean;
+      readonly excludeCIDRs: readonly string[];
+      readonly tcpMs: number;
+      readonly tcpFinMs: number;
+      readonly udpMs: number;
+    };
     /** Connection tracking of the kernel; 0 leaves what it has. */
     readonly conntrack: {
       readonly maxPerCore: number;

@@ -87,11 +87,10 @@ export const kubeProxyFields = {
     // kube-proxy waits 1 s between two syncs to save rewriting everything; a sync here writes only what changed.
     minSyncPeriod: or(duration(), '50ms'),
   }),
-  // Of modes that are not there yet: nothing reads them in the mode that is.
   ipvs: section({
     syncPeriod: or(duration(), '30s'),
     minSyncPeriod: or(exactDuration(0), '0s'),
-    scheduler: or(text(), ''),
+    scheduler: or(text(), 'rr'),
     excludeCIDRs: or(listOf(text('a CIDR')), []),
     strictARP: no(),
     tcpTimeout: or(exactDuration(0), '0s'),
@@ -101,7 +100,7 @@ export const kubeProxyFields = {
   logging,
   metricsBindAddress: ipPort(),
   /** Absent: nftables where this machine has it, else iptables. kube-proxy: iptables. */
-  mode: oneOf('iptables', 'nftables'),
+  mode: oneOf('iptables', 'nftables', 'ipvs'),
   nftables: section({
     masqueradeBit: bit(),
     masqueradeAll: no(),

@@ -31,6 +31,7 @@ export function checkKubeProxy(config: KubeProxy, wrong: Wrong): void {
       `is ${formatDuration(minSyncPeriod)}; expected no more than iptables.syncPeriod, which is ${formatDuration(syncPeriod)}`,
     );
   }
+  if (config.mode === 'ipvs') checkIpvs(config.ipvs, wrong);
   const { detectLocalMode: mode, detectLocal } = config;
   const needed =
     mode === 'BridgeInterface' ? 'bridgeInterface' : mode === 'InterfaceNamePrefix' ? 'interfaceNamePrefix' : undefined;
@@ -50,6 +51,29 @@ export function checkKubeProxy(config: KubeProxy, wrong: Wrong): void {
       ['showHiddenMetricsForVersion'],
       `is ${JSON.stringify(hidden)}; expected the version before this one, "1.35"`,
     );
+  }
+}
+
+/** The name of a kernel module follows from the scheduler's. */
+const schedulerName = /^[a-z][a-z0-9_-]{0,14}$/;
+
+function checkIpvs({ syncPeriod, minSyncPeriod, scheduler, excludeCIDRs }: KubeProxy['ipvs'], wrong: Wrong): void {
+  if (minSyncPeriod > syncPeriod) {
+    wrong(
+      ['ipvs', 'minSyncPeriod'],
+      `is ${formatDuration(minSyncPeriod)}; expected no more than ipvs.syncPeriod, which is ${formatDuration(syncPeriod)}`,
+    );
+  }
+  if (!schedulerName.test(scheduler)) {
+    wrong(
+      ['ipvs', 'scheduler'],
+      `is ${JSON.stringify(scheduler)}; expected the name of one of the kernel's, such as rr`,
+    );
+  }
+  for (const [index, text] of excludeCIDRs.entries()) {
+    if (parseCidr(text) === undefined) {
+      wrong(['ipvs', 'excludeCIDRs', index], `is ${JSON.stringify(text)}; expected a CIDR such as 10.0.0.0/8`);
+    }
   }
 }
 

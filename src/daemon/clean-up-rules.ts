@@ -1,14 +1,20 @@
+import { RealIpset } from '../host/ipset/real.ts';
 import { detectFlavour, openIptables } from '../host/iptables/real.ts';
+import { RealIpvs } from '../host/ipvs/real.ts';
 import { type NftablesPort, nftFamily } from '../host/nftables/port.ts';
 import { openNftables } from '../host/nftables/real.ts';
-import { runRuleCommand } from '../host/rule-command.ts';
+import { RealServiceDevice } from '../host/service-device/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import { type Logger, silent } from '../kit/log.ts';
 import type { IPFamily } from '../model/service.ts';
 import { IptablesBackend } from '../services/act/iptables-backend.ts';
+import { IpvsBackend } from '../services/act/ipvs-backend.ts';
+import { deviceAlias } from '../services/act/ipvs-kernel.ts';
 import { NftablesBackend } from '../services/act/nftables-backend.ts';
 import { canaryChain } from '../services/render/iptables/chains.ts';
+import { serviceDevice } from '../services/render/ipvs/sets.ts';
 import { tableName } from '../services/render/nftables/words.ts';
+import type { ProxyMode } from './proxy-backends.ts';
 
 export interface CleanedUp {
   readonly removed: readonly string[];
@@ -16,9 +22,8 @@ export interface CleanedUp {
 }
 
 const families = ['IPv4', 'IPv6'] as const;
-/** kube-proxy's table in nftables mode, and its interface in ipvs mode. */
+/** kube-proxy's table in nftables mode. */
 const KUBE_PROXY_TABLE = 'kube-proxy';
-const IPVS_INTERFACE = 'kube-ipvs0';
 
 /**
  * Takes all Service rules of deckhand away, and with `kubeProxy` those of kube-proxy in any of its modes. Its chains in
@@ -35,6 +40,10 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
       failures.push(`${what}: ${messageOf(error)}`);
     }
   };
+  // First: the chains around IPVS are in part those of iptables mode, and sets go when no rule looks into them.
+  await attempt(`the virtual servers of Services, ${serviceDevice} and the KUBE- sets (ipvs)`, () =>
+    removeIpvs(kubeProxy, false),
+  );
   for (const family of families) {
     await attempt(`the ${family} table ${tableName} (nftables)`, () => removeNftables(family));
     await attempt(`the ${family} KUBE- chains (iptables)`, () => removeIptables(family, kubeProxy));
@@ -42,19 +51,25 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
       await attempt(`the ${family} table ${KUBE_PROXY_TABLE} (nftables)`, () => removeTable(family, KUBE_PROXY_TABLE));
     }
   }
-  if (kubeProxy) await attempt(`the interface ${IPVS_INTERFACE} and the IPVS services`, removeIpvs);
   return { removed, failures };
 }
 
 /** What deckhand itself wrote in the mode that is not used now; after its rules in the other one are in the kernel. */
-export async function removeOtherMode(mode: 'iptables' | 'nftables', log: Logger): Promise<void> {
-  for (const family of families) {
+export async function removeOtherMode(mode: ProxyMode, log: Logger): Promise<void> {
+  const attempt = async (work: () => Promise<boolean>, about: { readonly family?: IPFamily }): Promise<void> => {
     try {
-      const gone = mode === 'nftables' ? await removeIptables(family, false) : await removeNftables(family);
-      if (gone) log.info({ family }, 'took away the Service rules of the mode that was used before');
+      if (await work()) log.info(about, 'took away the Service rules of the mode that was used before');
     } catch (error) {
-      log.warn({ family, error: messageOf(error) }, 'could not take away the Service rules of the mode used before');
+      const fields = { ...about, error: messageOf(error) };
+      log.warn(fields, 'could not take away the Service rules of the mode used before');
     }
+  };
+  // In iptables mode the chains that both modes have hold its own rules by now.
+  if (mode !== 'ipvs') await attempt(() => removeIpvs(false, mode === 'iptables'), {});
+  for (const family of families) {
+    // In ipvs mode it has put its own rules in the place of those of iptables mode.
+    if (mode === 'nftables') await attempt(() => removeIptables(family, false), { family });
+    else await attempt(() => removeNftables(family), { family });
   }
 }
 
@@ -85,14 +100,19 @@ async function removeIptables(family: IPFamily, everything: boolean): Promise<bo
   return (await iptables.save()) !== before;
 }
 
-async function removeIpvs(): Promise<boolean> {
-  const { exitCode } = await runRuleCommand(['ip', 'link', 'show', IPVS_INTERFACE], { installed: 'iproute2' });
-  if (exitCode !== 0) return false;
-  // The virtual services go first: with the interface away their addresses would go out to the network.
-  const cleared = await runRuleCommand(['ipvsadm', '-C'], { installed: 'ipvsadm' });
-  if (cleared.exitCode !== 0) throw new Error(`ipvsadm -C: ${cleared.stderr.trim()}`);
-  const deleted = await runRuleCommand(['ip', 'link', 'del', IPVS_INTERFACE], { installed: 'iproute2' });
-  if (deleted.exitCode !== 0) throw new Error(`ip link del ${IPVS_INTERFACE}: ${deleted.stderr.trim()}`);
+/** What deckhand left by the alias of its device; with `everything` kube-proxy's as well. */
+async function removeIpvs(everything: boolean, besideIptables: boolean): Promise<boolean> {
+  const device = new RealServiceDevice({ name: serviceDevice });
+  const found = await device.read();
+  if (found === undefined || (found.alias !== deviceAlias && !everything)) return false;
+  const ports = { ipvs: new RealIpvs(), ipset: new RealIpset(), device };
+  for (const family of families) {
+    const iptables = await openIptables({ family });
+    if (iptables === undefined) continue;
+    const backend = new IpvsBackend({ scheduler: '', excludeCIDRs: [] }, { ...ports, iptables, log: silent });
+    await backend.cleanup(besideIptables);
+  }
+  await device.remove();
   return true;
 }
 

@@ -1,17 +1,23 @@
 import type { Config } from '../config/config.ts';
+import { RealIpset } from '../host/ipset/real.ts';
 import { openIptables } from '../host/iptables/real.ts';
+import { RealIpvs } from '../host/ipvs/real.ts';
 import { FastNftables } from '../host/nftables/fast.ts';
 import { openNftables } from '../host/nftables/real.ts';
 import { NftSession } from '../host/nftables/session.ts';
+import { RealServiceDevice } from '../host/service-device/real.ts';
 import type { Clock } from '../kit/clock.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';
 import type { Logger } from '../kit/log.ts';
 import type { IPFamily } from '../model/service.ts';
+import { checkIpvs } from '../services/act/check-ipvs.ts';
 import { IptablesBackend } from '../services/act/iptables-backend.ts';
+import { IpvsBackend } from '../services/act/ipvs-backend.ts';
 import { NftablesBackend } from '../services/act/nftables-backend.ts';
 import type { ProxyBackend } from '../services/port.ts';
+import { serviceDevice } from '../services/render/ipvs/sets.ts';
 
-export type ProxyMode = 'iptables' | 'nftables';
+export type ProxyMode = 'iptables' | 'nftables' | 'ipvs';
 
 export interface ProxyBackends {
   readonly mode: ProxyMode;
@@ -28,8 +34,12 @@ interface Deps {
 const families = ['IPv4', 'IPv6'] as const;
 
 /** What writes the rules of Services here. Throws Unavailable when this machine has nothing that could. */
-export async function openProxyBackends(wanted: Config['services']['mode'], deps: Deps): Promise<ProxyBackends> {
+export async function openProxyBackends(
+  { mode: wanted, ipvs }: Pick<Config['services'], 'mode' | 'ipvs'>,
+  deps: Deps,
+): Promise<ProxyBackends> {
   const { log } = deps;
+  if (wanted === 'ipvs') return openIpvsBackends(ipvs, deps);
   if (wanted === 'iptables') return required(await openIptablesBackends(deps), wanted);
   if (wanted === 'nftables') return required(await openNftablesBackends(deps), wanted);
   // Nobody chose: nftables, for there a change costs the same with ten Services as with ten thousand.
@@ -42,7 +52,7 @@ export async function openProxyBackends(wanted: Config['services']['mode'], deps
   return required(await openIptablesBackends(deps), 'iptables');
 }
 
-function required(opened: ProxyBackends, mode: ProxyMode): ProxyBackends {
+function required(opened: ProxyBackends, mode: 'iptables' | 'nftables'): ProxyBackends {
   if (opened.backends.length > 0) return opened;
   throw new CodedError('Unavailable', `no ${mode} here: install the package ${mode}, and run as root`, { mode });
 }
@@ -53,6 +63,28 @@ async function openIptablesBackends({ log }: Deps): Promise<ProxyBackends> {
     return iptables === undefined ? undefined : new IptablesBackend({ iptables, log });
   });
   return { mode: 'iptables', backends, close: async () => {} };
+}
+
+/** Throws Unavailable that names what this machine lacks; there is no other mode to fall back to, as with kube-proxy. */
+async function openIpvsBackends(settings: Config['services']['ipvs'], { log }: Deps): Promise<ProxyBackends> {
+  const ports = {
+    ipvs: new RealIpvs(),
+    ipset: new RealIpset(),
+    device: new RealServiceDevice({ name: serviceDevice }),
+  };
+  await checkIpvs(ports, settings.scheduler);
+  const seconds = [settings.tcpMs, settings.tcpFinMs, settings.udpMs].map((ms) => Math.floor(ms / 1000));
+  const [tcp = 0, tcpFin = 0, udp = 0] = seconds;
+  if (seconds.some((one) => one > 0)) {
+    await ports.ipvs.setTimeouts(tcp, tcpFin, udp).catch((error: unknown) => {
+      log.warn({ tcp, tcpFin, udp, error: messageOf(error) }, 'cannot set the time-outs of IPVS connections');
+    });
+  }
+  const backends = await each(async (family) => {
+    const iptables = await openIptables({ family });
+    return iptables === undefined ? undefined : new IpvsBackend(settings, { ...ports, iptables, log });
+  });
+  return required({ mode: 'ipvs', backends, close: async () => {} }, 'iptables');
 }
 
 async function openNftablesBackends({ clock, log }: Deps): Promise<ProxyBackends> {

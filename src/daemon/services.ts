@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { ProxyHealth } from '../api/proxy-health.ts';
 import type { EventRecorder } from '../cluster/port.ts';
 import type { Config } from '../config/config.ts';
@@ -35,16 +36,24 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   const { config, clock, log, metrics, closers } = foundation;
   const logger = log.child({ part: 'services' });
   const net = new RealNet();
-  const opened = await openProxyBackends(config.services.mode, { clock, log: logger });
+  const opened = await openProxyBackends(config.services, { clock, log: logger });
   const { backends } = opened;
   logger.info(
     { mode: opened.mode, families: backends.map(({ family }) => family) },
     'chose how Service rules are written',
   );
+  if (opened.mode === 'ipvs') {
+    const { nodeName } = config;
+    const message =
+      "The ipvs proxier is now deprecated and may be removed in a future release. Please use 'nftables' instead.";
+    logger.warn({ mode: opened.mode }, message);
+    const about = { apiVersion: 'v1', kind: 'Node', name: nodeName, uid: nodeName };
+    deps.events.event(about, 'Warning', 'IPVSDeprecation', message);
+  }
   closers.add('what writes Service rules', () => opened.close());
   const families = backends.map(({ family }) => family);
   const facts = proxyFacts(config, deps);
-  const { localhostNodePorts, conntrack } = config.services;
+  const { localhostNodePorts, conntrack, ipvs } = config.services;
   const settings = await applyKernelSettings(
     {
       families,
@@ -57,6 +66,7 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
       tcpBeLiberal: conntrack.tcpBeLiberal,
       udpSeconds: Math.floor(conntrack.udpMs / 1000),
       udpStreamSeconds: Math.floor(conntrack.udpStreamMs / 1000),
+      ...(opened.mode === 'ipvs' ? { ipvs: { strictARP: ipvs.strictARP, kernelRelease: release() } } : {}),
     },
     net,
     logger,

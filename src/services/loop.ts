@@ -12,7 +12,7 @@ import type { EndpointSlice, IPFamily, Service } from '../model/service.ts';
 import { UdpFlowCleaner } from './act/udp-flow-cleaner.ts';
 import type { Problem, ServicePortRules } from './model.ts';
 import { type ServiceEvent, ServiceObserver } from './observe/service-observer.ts';
-import { nodePortScope } from './policy/node-port-scope.ts';
+import { nodeAddresses, nodePortScope } from './policy/node-port-scope.ts';
 import type { ServiceInput } from './policy/service-rules.ts';
 import type {
   BaseRules,
@@ -327,6 +327,7 @@ export class ServiceLoop {
     const started = clock.monotonic();
     if (started < lane.nextCheckAt) return false;
     const intact = await lane.backend.intact();
+    if (intact) await lane.backend.tend?.();
     const now = clock.monotonic();
     lane.nextCheckAt = started + Math.max(lane.checkMs, (now - started) * checkShare);
     return !intact;
@@ -411,9 +412,12 @@ export class ServiceLoop {
 
   private baseOf(family: IPFamily): BaseRules {
     const { facts } = this;
+    const ownDevice = this.lanes.find((lane) => lane.family === family)?.backend.ownDevice;
+    const addresses = this.deps.net.localAddresses(ownDevice);
     return {
       family,
-      nodePorts: nodePortScope(family, facts, this.deps.net.localAddresses()),
+      nodePorts: nodePortScope(family, facts, addresses),
+      ...(ownDevice === undefined ? {} : { nodeAddresses: nodeAddresses(family, addresses) }),
       localDetector: facts.localDetector,
       masqueradeAll: facts.masqueradeAll,
       masqueradeBit: facts.masqueradeBit,

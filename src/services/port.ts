@@ -67,6 +67,8 @@ export interface BaseRules {
   readonly tcpBeLiberal: boolean;
   /** Of this family, canonical and sorted. Where the backend can, what goes to an address that no Service has is dropped. */
   readonly serviceCIDRs: readonly string[];
+  /** This node's own addresses, canonical and sorted, without loopback; given to a backend that has `ownDevice`. */
+  readonly nodeAddresses?: readonly string[];
 }
 
 export interface RuleChange {
@@ -95,6 +97,8 @@ export interface SyncReport {
 export interface ProxyBackend {
   readonly name: string;
   readonly family: IPFamily;
+  /** A network device whose addresses are Services' and not the node's own. */
+  readonly ownDevice?: string;
   /** True at start and after a failure: the next sync must be complete. */
   readonly needsComplete: boolean;
   sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport>;
@@ -102,6 +106,8 @@ export interface ProxyBackend {
   intact(): Promise<boolean>;
   /** How often such a look is worth what it costs, in milliseconds. */
   readonly checkMs: number;
+  /** Does what becomes due by itself; asked every now and then, no oftener than `intact`. */
+  tend?(): Promise<void>;
   /** What would be written if all began anew, in the words of the tool, without writing it. */
   plan(change: RuleChange): Promise<readonly string[]>;
   /** Drops what is believed: the next sync reads the kernel back first. */

@@ -14,7 +14,9 @@ export type Match =
   | { readonly kind: 'recent'; readonly action: 'set' | 'rcheck'; readonly seconds: number; readonly list: string }
   | { readonly kind: 'mark'; readonly negated: boolean; readonly value: number; readonly mask: number }
   | { readonly kind: 'conntrack'; readonly negated: boolean; readonly states: readonly string[] }
-  | { readonly kind: 'addrtype'; readonly side: 'src' | 'dst'; readonly type: string };
+  | { readonly kind: 'addrtype'; readonly negated: boolean; readonly side: 'src' | 'dst'; readonly type: string }
+  | { readonly kind: 'set'; readonly negated: boolean; readonly set: string; readonly flags: string }
+  | { readonly kind: 'ipvs'; readonly protocol: number; readonly address: Cidr; readonly port: number };
 
 export type Target =
   | { readonly kind: 'chain'; readonly name: string }
@@ -181,9 +183,27 @@ export function parseRule(words: readonly string[], family: IPFamily, table: str
         return { kind: 'conntrack', negated: isNegated, states: next().split(',') };
       }
       case 'addrtype': {
+        const isNegated = takeNegation();
         const side = next();
         if (side !== '--src-type' && side !== '--dst-type') throw refuse(`unknown option "${side}"`);
-        return { kind: 'addrtype', side: side === '--src-type' ? 'src' : 'dst', type: next() };
+        return { kind: 'addrtype', negated: isNegated, side: side === '--src-type' ? 'src' : 'dst', type: next() };
+      }
+      case 'set': {
+        const isNegated = takeNegation();
+        expect('--match-set');
+        const set = next();
+        const flags = next();
+        if (!/^(src|dst)(,(src|dst)){0,5}$/.test(flags)) throw refuse(`you must specify src and dst, not \`${flags}'`);
+        return { kind: 'set', negated: isNegated, set, flags };
+      }
+      case 'ipvs': {
+        expect('--vproto');
+        const number_ = number(next());
+        expect('--vaddr');
+        const cidr = parseCidr(next());
+        if (cidr === undefined || cidr.family !== family) throw refuse('bad value for option "--vaddr"');
+        expect('--vport');
+        return { kind: 'ipvs', protocol: number_, address: cidr, port: portOf(next()) };
       }
       default:
         throw refuse(`Couldn't load match \`${name}':No such file or directory`);
@@ -311,7 +331,11 @@ function printMatch(match: Match, family: IPFamily): string {
     case 'conntrack':
       return `conntrack ${not(match.negated)}--ctstate ${match.states.join(',')}`;
     case 'addrtype':
-      return `addrtype --${match.side}-type ${match.type}`;
+      return `addrtype ${not(match.negated)}--${match.side}-type ${match.type}`;
+    case 'set':
+      return `set ${not(match.negated)}--match-set ${match.set} ${match.flags}`;
+    case 'ipvs':
+      return `ipvs --vproto ${match.protocol} --vaddr ${formatCidr(match.address)} --vport ${match.port}`;
   }
 }
 

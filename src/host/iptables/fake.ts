@@ -11,6 +11,8 @@ export interface FakeIptablesOptions {
   readonly localAddresses?: readonly string[];
   /** A line that this kernel refuses although it is well formed, as one without some module does. */
   readonly refuses?: (line: string) => boolean;
+  /** Names of the sets that rules may look into. */
+  readonly sets?: () => ReadonlySet<string>;
 }
 
 /** A packet that opens a connection. */
@@ -61,6 +63,7 @@ export class FakeIptables implements IptablesPort {
   private readonly recent = new Map<string, Set<string>>();
   private readonly local: readonly Ip[];
   private readonly refuses: (line: string) => boolean;
+  private readonly sets: () => ReadonlySet<string>;
   private failure: CodedError | undefined;
   /** How often rules were changed or refused, and how many lines that took. */
   restores = 0;
@@ -72,6 +75,7 @@ export class FakeIptables implements IptablesPort {
     this.flavour = options.flavour ?? 'nft';
     this.local = (options.localAddresses ?? []).flatMap((text) => parseIp(text) ?? []);
     this.refuses = options.refuses ?? (() => false);
+    this.sets = options.sets ?? (() => new Set());
     for (const [name, chains] of Object.entries(builtInChains)) {
       this.tables.set(name, new Map(chains.map((chain) => [chain, { builtIn: true, rules: [] }])));
     }
@@ -117,6 +121,17 @@ export class FakeIptables implements IptablesPort {
       }
     }
     if (name !== undefined) throw refuse('fake iptables-restore: COMMIT expected at the end');
+  }
+
+  /** Names of the sets that rules look into. */
+  setsInUse(): ReadonlySet<string> {
+    const found = new Set<string>();
+    for (const table of this.tables.values()) {
+      for (const { rules } of table.values()) {
+        for (const match of rules.flatMap((rule) => rule.matches)) if (match.kind === 'set') found.add(match.set);
+      }
+    }
+    return found;
   }
 
   async save(only?: string): Promise<string> {
@@ -235,6 +250,9 @@ export class FakeIptables implements IptablesPort {
 
   private ruleOf(table: Table, tableName: string, words: readonly string[]): FakeRule {
     const rule = parseRule(words, this.family, tableName);
+    for (const match of rule.matches) {
+      if (match.kind === 'set' && !this.sets().has(match.set)) throw refuse(`Set ${match.set} doesn't exist.`);
+    }
     if (rule.target?.kind === 'chain') {
       checkName(rule.target.name);
       const target = table.get(rule.target.name);
@@ -336,8 +354,11 @@ export class FakeIptables implements IptablesPort {
       case 'addrtype': {
         if (match.type !== 'LOCAL') throw refuse(`the tracer does not know addrtype ${match.type}`);
         const ip = parseIp(match.side === 'src' ? state.packet.source : to.address);
-        return yes(ip !== undefined && this.isLocal(ip));
+        return yes((ip !== undefined && this.isLocal(ip)) !== match.negated);
       }
+      case 'set':
+      case 'ipvs':
+        throw refuse(`the tracer does not know the match ${match.kind}`);
     }
   }
 

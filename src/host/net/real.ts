@@ -5,8 +5,10 @@ import type { NetPort } from './port.ts';
 
 /** /proc/sys/net shows the network namespace of whoever reads it. */
 export class RealNet implements NetPort {
-  localAddresses(): readonly string[] {
-    return Object.values(networkInterfaces()).flatMap((entries) => entries?.map((entry) => entry.address) ?? []);
+  localAddresses(exceptDevice?: string): readonly string[] {
+    return Object.entries(networkInterfaces()).flatMap(([name, entries]) =>
+      name === exceptDevice ? [] : (entries?.map((entry) => entry.address) ?? []),
+    );
   }
 
   async readSysctl(name: string): Promise<string | undefined> {

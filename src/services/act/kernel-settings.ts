@@ -15,6 +15,14 @@ export interface KernelSettingsOptions {
   readonly tcpBeLiberal?: boolean;
   readonly udpSeconds?: number;
   readonly udpStreamSeconds?: number;
+  /** Of mode ipvs. */
+  readonly ipvs?: IpvsKernelOptions;
+}
+
+export interface IpvsKernelOptions {
+  readonly strictARP: boolean;
+  /** uname -r */
+  readonly kernelRelease: string;
 }
 
 export interface KernelSettings {
@@ -22,7 +30,7 @@ export interface KernelSettings {
   readonly tcpBeLiberal: boolean;
 }
 
-interface Wish {
+export interface Wish {
   readonly name: string;
   readonly value: number;
   /** `exactly`, or only ever upwards. */
@@ -92,5 +100,31 @@ function wishesOf(options: KernelSettingsOptions): Wish[] {
   conntrack('tcp_be_liberal', tcpBeLiberal ? 1 : 0, 'exactly', 'packets out of the window are dropped as INVALID');
   conntrack('udp_timeout', udpSeconds, 'exactly', kept);
   conntrack('udp_timeout_stream', udpStreamSeconds, 'exactly', kept);
+  if (options.ipvs !== undefined) wishes.push(...ipvsWishes(options.ipvs));
+  return wishes;
+}
+
+/** What IPVS needs for Services (pkg/proxy/ipvs/proxier.go NewProxier). */
+export function ipvsWishes({ strictARP, kernelRelease }: IpvsKernelOptions): readonly Wish[] {
+  const wish = (name: string, value: number, otherwise: string): Wish => ({ name, value, how: 'exactly', otherwise });
+  const wishes = [
+    wish('net.ipv4.vs.conntrack', 1, 'packets to Services are not masqueraded, and answers of endpoints are lost'),
+    wish('net.ipv4.vs.expire_nodest_conn', 1, 'clients of an endpoint that is gone wait until they time out'),
+    wish('net.ipv4.vs.expire_quiescent_template', 1, 'clients with affinity stay with an endpoint that is going'),
+  ];
+  const [major = 0, minor = 0] = kernelRelease.split('.').map(Number);
+  // From 5.9 on a reused port costs no second (kubernetes/kubernetes#93297); before, the next connection may be lost.
+  if (major < 5 || (major === 5 && minor < 9)) {
+    const otherwise =
+      'a connection from a port that was used before takes a second, or goes to an endpoint that is gone';
+    wishes.push(wish('net.ipv4.vs.conn_reuse_mode', 0, otherwise));
+  }
+  if (strictARP) {
+    const otherwise = 'other nodes of the network may be told that the addresses of Services are here';
+    wishes.push(
+      wish('net.ipv4.conf.all.arp_ignore', 1, otherwise),
+      wish('net.ipv4.conf.all.arp_announce', 2, otherwise),
+    );
+  }
   return wishes;
 }

@@ -4,7 +4,7 @@ import { type Frontend, type ServicePortRules, targetText } from '../model.ts';
 import type { Candidate } from '../policy/categorize-endpoints.ts';
 import { candidatesOf, isProxied, type ServiceInput, serviceRules } from '../policy/service-rules.ts';
 import type { BaseRules } from '../port.ts';
-import { type Packet, type Trace, tracePacket } from './trace-packet.ts';
+import { type Packet, type Trace, type TracedBackend, tracePacket } from './trace-packet.ts';
 
 export interface ExplainedEndpoint {
   readonly endpoint: string;
@@ -45,7 +45,7 @@ export interface ExplainInput {
   readonly input: ServiceInput;
   readonly base: BaseRules;
   readonly localAddresses: readonly string[];
-  readonly backend: 'nftables' | 'iptables';
+  readonly backend: TracedBackend;
   /** Packets that may be about this Service or not. */
   readonly packets: readonly Packet[];
   /** Rules of all Services, for packets. */

@@ -4,7 +4,8 @@ import type { IPFamily } from '../../model/service.ts';
 import type { ServiceLoop } from '../loop.ts';
 import type { ServicePortRules } from '../model.ts';
 import { serviceRules } from '../policy/service-rules.ts';
-import type { ProxyBackend } from '../port.ts';
+import type { BaseRules, ProxyBackend } from '../port.ts';
+import { renderIpvsPort } from '../render/ipvs/render-service.ts';
 import { frontendKey } from '../render/nftables/render-service.ts';
 import { type Explanation, explainService } from './explain-service.ts';
 import type { Packet } from './trace-packet.ts';
@@ -68,13 +69,13 @@ export class ServiceInspector {
     const input = loop.inputOf(service, family);
     if (input === undefined) return undefined;
     const change = loop.wanted(family);
-    const localAddresses = net.localAddresses();
+    const localAddresses = net.localAddresses(backend.ownDevice);
     const own = serviceRules(input).rules;
     const explanation = explainService({
       input,
       base: change.base,
       localAddresses,
-      backend: backend.name === 'nftables' ? 'nftables' : 'iptables',
+      backend: backend.name === 'nftables' || backend.name === 'ipvs' ? backend.name : 'iptables',
       packets: packetsOf(question, own, family, localAddresses, input.facts.nodeIPs[family]),
       rules: {
         *[Symbol.iterator]() {
@@ -84,7 +85,7 @@ export class ServiceInspector {
     });
     const status = loop.status().families.find((one) => one.family === family);
     const setAside = status?.setAside.find((entry) => entry.service === service)?.reason;
-    const unwritten = linesAbout(await backend.plan(change), service, own);
+    const unwritten = linesAbout(await backend.plan(change), service, own, change.base);
     return { ...explanation, unwritten, ...(setAside === undefined ? {} : { setAside }) };
   }
 }
@@ -114,11 +115,23 @@ function packetsOf(
   return places.map(({ address, port, protocol }) => ({ source, destination: address, port, protocol, ...where }));
 }
 
-/** Lines that are about a Service, by its frontends (nftables) or its name in a comment (iptables). */
-function linesAbout(texts: readonly string[], service: string, rules: readonly ServicePortRules[]): readonly string[] {
+/** Lines that are about a Service, by its frontends (nftables, ipvs) or its name in a comment (iptables). */
+function linesAbout(
+  texts: readonly string[],
+  service: string,
+  rules: readonly ServicePortRules[],
+  base: BaseRules,
+): readonly string[] {
+  const virtual = rules.flatMap((port) => {
+    const { servers, addresses, members } = renderIpvsPort(port, base, { scheduler: '' });
+    const ends = [...servers.map(({ id }) => ` ${id}`), ...members.map((member) => ` ${member}`)];
+    return [...ends, ...addresses.map((address) => `address add ${address}`)];
+  });
+  const isVirtual = (line: string): boolean => virtual.some((sign) => line.endsWith(sign) || line.includes(`${sign} `));
   const signs = rules.flatMap(({ frontends, protocol }) => frontends.map((one) => frontendKey(one, { protocol })));
   const isAbout = (line: string): boolean =>
     signs.some((sign) => line.includes(`{ ${sign} `) || line.includes(`, ${sign} `)) ||
+    isVirtual(line) ||
     line.includes(`"${service} `) ||
     line.includes(`"${service}:`);
   return texts.flatMap((text) => text.split('\n').filter(isAbout)).map((line) => line.slice(0, LINE_LENGTH));

@@ -36,6 +36,8 @@ export interface Match {
   readonly frontend: Frontend;
 }
 
+export type TracedBackend = 'nftables' | 'iptables' | 'ipvs';
+
 export interface TraceInput {
   readonly rules: Iterable<ServicePortRules>;
   readonly base: BaseRules;
@@ -43,9 +45,10 @@ export interface TraceInput {
   readonly localAddresses: readonly string[];
   /**
    * nftables refuses undefined ports of cluster IPs and drops what goes to an address that nobody has; kube-proxy's
-   * iptables rules do neither, and they do not refuse what the node itself sends to an external address.
+   * iptables rules do neither, and they do not refuse what the node itself sends to an external address. IPVS refuses
+   * undefined ports of all addresses of Services, and under policy Local sends everybody to the endpoints that are here.
    */
-  readonly backend: 'nftables' | 'iptables';
+  readonly backend: TracedBackend;
 }
 
 /** Where a packet goes by the neutral rules, in no backend's words. Pure. */
@@ -59,22 +62,26 @@ export function tracePacket(packet: Packet, input: TraceInput): Trace {
   const match = matchOf(seen, input);
   if (match === undefined) return unmatched(seen, input);
   const { rules, frontend } = match;
-  if (frontend.kind === 'loadBalancerIP' && hasEndpoints(rules) && !isAdmitted(seen, rules, frontend.address)) {
+  if (frontend.kind === 'loadBalancerIP' && hasEndpoints(rules) && !isAdmitted(seen, match, input)) {
     return {
       verdict: 'drop',
       reason: `${packet.source} is in none of the load balancer's source ranges (${rules.sourceRanges.join(', ')})`,
       match,
     };
   }
-  if (frontend.kind === 'clusterIP') return internal(seen, match, input.base);
-  const isOwn = packet.inInterface === undefined && frontend.kind !== 'nodePort';
-  if (input.backend === 'iptables' && rules.external === 'reject' && isOwn) {
+  const isOwn = packet.inInterface === undefined;
+  if (frontend.kind === 'clusterIP') {
+    if (input.backend !== 'ipvs' || rules.internal !== 'drop' || !isOwn) return internal(seen, match, input.base);
+    const reason = `${rules.name} has no usable endpoint on this node, which in ipvs mode is told to the node itself`;
+    return { verdict: 'reject', reason, match };
+  }
+  if (input.backend === 'iptables' && rules.external === 'reject' && isOwn && frontend.kind !== 'nodePort') {
     return {
       verdict: 'pass',
       reason: `${rules.name} has no usable endpoint, which iptables does not tell the node itself`,
     };
   }
-  return external(seen, match, input.base);
+  return external(seen, match, input);
 }
 
 interface Seen {
@@ -108,11 +115,15 @@ function unmatched({ packet, destination }: Seen, { rules, base, backend }: Trac
   const nobody = `no Service answers on ${packet.destination} port ${packet.port}/${packet.protocol}`;
   if (backend === 'iptables') return { verdict: 'pass', reason: nobody };
   const to = formatIp(destination);
+  const isBound = (frontend: Frontend): boolean =>
+    frontend.kind === 'clusterIP' ||
+    (backend === 'ipvs' && frontend.kind !== 'nodePort' && !(base.nodeAddresses?.includes(to) ?? false));
   for (const one of rules) {
-    if (one.frontends.some((frontend) => frontend.kind === 'clusterIP' && frontend.address === to)) {
-      return { verdict: 'reject', reason: `${one.service} has this cluster IP, but not this port` };
+    if (one.frontends.some((frontend) => isBound(frontend) && 'address' in frontend && frontend.address === to)) {
+      return { verdict: 'reject', reason: `${one.service} has this address, but not this port` };
     }
   }
+  if (backend === 'ipvs') return { verdict: 'pass', reason: nobody };
   const range = base.serviceCIDRs.find((text) => {
     const cidr = parseCidr(text);
     return cidr !== undefined && cidrContains(cidr, destination);
@@ -136,11 +147,16 @@ function internal(seen: Seen, match: Match, base: BaseRules): Trace {
   return forward(seen, match, isLocalPolicy ? rules.local : rules.cluster, masquerade, `${where}${why}`);
 }
 
-function external(seen: Seen, match: Match, base: BaseRules): Trace {
+function external(seen: Seen, match: Match, { base, backend }: TraceInput): Trace {
   const { rules } = match;
   if (rules.external === 'reject') return refusal('reject', match, 'externalTrafficPolicy');
   if (rules.externalPolicy === 'Cluster') {
     return forward(seen, match, rules.cluster, true, 'any usable endpoint; the answer has to come back by this node');
+  }
+  if (backend === 'ipvs' && rules.local.length > 0) {
+    const isNode = seen.local.has(formatIp(seen.source));
+    const reason = 'endpoints on this node alone (externalTrafficPolicy Local), which in ipvs mode is so for everybody';
+    return forward(seen, match, rules.local, isNode, reason);
   }
   if (tellsPods(base) && isOwnPod(seen, base.localDetector, base) && rules.cluster.length > 0) {
     return forward(seen, match, rules.cluster, false, "any usable endpoint: the client is one of this cluster's pods");
@@ -170,8 +186,11 @@ function forward(seen: Seen, match: Match, targets: readonly Target[], masquerad
   };
 }
 
-function isAdmitted({ source }: Seen, rules: ServicePortRules, address: string): boolean {
+function isAdmitted({ source, local }: Seen, { rules, frontend }: Match, { backend }: TraceInput): boolean {
   if (rules.sourceRanges.length === 0) return true;
+  // What the node itself sends does not come by the sets with the ranges.
+  if (backend === 'ipvs' && local.has(formatIp(source))) return rules.sourceRangesHaveNode;
+  const address = 'address' in frontend ? frontend.address : '';
   if (rules.sourceRangesHaveNode && formatIp(source) === address) return true;
   return rules.sourceRanges.some((text) => {
     const range = parseCidr(text);

@@ -27,3 +27,15 @@ export function nodePortScope(
   }
   return { kind: 'addresses', addresses: [...chosen].sort() };
 }
+
+/** What the node itself is reached at from elsewhere: canonical and sorted, without loopback and link-local addresses. */
+export function nodeAddresses(family: IPFamily, addresses: readonly string[]): readonly string[] {
+  const found = new Set<string>();
+  for (const text of addresses) {
+    const ip = parseIp(text);
+    if (ip === undefined || ip.family !== family || isLoopback(ip)) continue;
+    const address = formatIp(ip);
+    if (!/^fe[89ab]/.test(address)) found.add(address);
+  }
+  return [...found].sort();
+}

@@ -4,10 +4,10 @@ import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
-const { addresses, tcp, udp } = JSON.parse(process.argv[2] ?? '{}');
-const DROPPED_MS = 600;
+const { addresses, tcp, udp, patience } = JSON.parse(process.argv[2] ?? '{}');
+const DROPPED_MS = 600 * patience;
 // Not a measure of speed: on a busy machine an answer that has come may wait for seconds to be read.
-const SLOW_MS = 20_000;
+const SLOW_MS = 20_000 * patience;
 /** So many connections at a time, of so many for each row. */
 const AT_ONCE = 24;
 const MOST = 96;

@@ -15,9 +15,9 @@ class TableAgent {
   private readonly replies: ((answers: string[][]) => void)[] = [];
   readonly ready: Promise<void>;
 
-  constructor(netns: string, addresses: readonly string[]) {
+  constructor(netns: string, addresses: readonly string[], patience: number) {
     const script = join(projectRoot(), 'test/host/services/table-agent.mjs');
-    const settings = JSON.stringify({ addresses, tcp: [8080, 9090], udp: [5353] });
+    const settings = JSON.stringify({ addresses, tcp: [8080, 9090], udp: [5353], patience });
     const [file = '', ...args] = inNetns(netns, [process.execPath, '--max-semi-space-size=4', script, settings]);
     const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.child = child;
@@ -61,11 +61,14 @@ class TableAgent {
  */
 export class TableLab {
   private readonly tag: string;
+  private readonly patience: number;
   private readonly pods: readonly (readonly [name: 'p1' | 'p2' | 'p3' | 'pod', netns: string])[];
   private readonly agents = new Map<string, TableAgent>();
 
-  constructor(tag: string) {
+  /** `patience`: so many times as slow as usual, such as in an emulated machine. */
+  constructor(tag: string, patience = 1) {
     this.tag = tag;
+    this.patience = patience;
     this.pods = (['p1', 'p2', 'p3', 'pod'] as const).map((name) => [name, this.name(name)]);
   }
 
@@ -114,13 +117,14 @@ export class TableLab {
       inNetns(client, ['nft', `add table inet back; add chain inet back f { type filter hook forward priority 0; }`]),
     );
     await runCommand(inNetns(client, ['nft', 'add rule inet back f reject with icmpx type admin-prohibited']));
-    this.agents.set('client', new TableAgent(client, []));
-    this.agents.set('node', new TableAgent(node, []));
+    this.agents.set('client', new TableAgent(client, [], this.patience));
+    this.agents.set('node', new TableAgent(node, [], this.patience));
     this.agents.set(
       'far',
       new TableAgent(
         far,
         families.flatMap(({ of }) => [of.r1, of.r2]),
+        this.patience,
       ),
     );
     for (const [name, pod] of this.pods)
@@ -129,6 +133,7 @@ export class TableLab {
         new TableAgent(
           pod,
           families.map(({ of }) => of[name]),
+          this.patience,
         ),
       );
     await Promise.all([...this.agents.values()].map(({ ready }) => ready));
@@ -146,6 +151,15 @@ export class TableLab {
       }),
     );
     return met;
+  }
+
+  /** Sets sysctls of the node; what its kernel does not have is left out. */
+  async sysctls(wishes: readonly { readonly name: string; readonly value: number }[]): Promise<void> {
+    const lines = wishes.map(({ name, value }) => {
+      const path = `/proc/sys/${name.replaceAll('.', '/')}`;
+      return `[ ! -w ${path} ] || echo ${value} > ${path}`;
+    });
+    await runCommand([...this.prefix, 'sh', '-c', lines.join('\n')]);
   }
 
   /** Forgets all connections: UDP ports come up again. */

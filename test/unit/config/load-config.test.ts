@@ -188,7 +188,20 @@ embeddedAPI: { port: 7000, serviceCIDR: 10.97.0.0/20 }
       'cgroupDriver: cgroups\n',
       /cgroupDriver is "cgroups"; expected "cgroupfs" or "systemd"/,
     ],
-    ['a mode to come', proxy, 'mode: ipvs\n', /mode is "ipvs"; expected "iptables"/],
+    ['a mode of Windows', proxy, 'mode: kernelspace\n', /mode is "kernelspace"; expected "iptables"/],
+    ['no scheduler', proxy, 'mode: ipvs\nipvs: { scheduler: "r r" }\n', /ipvs.scheduler is "r r"; expected the name/],
+    [
+      'no CIDR to leave out',
+      proxy,
+      'mode: ipvs\nipvs: { excludeCIDRs: [10.0.0.1] }\n',
+      /excludeCIDRs\[0\] is "10.0.0.1"; expected a CIDR/,
+    ],
+    [
+      'ipvs too often',
+      proxy,
+      'mode: ipvs\nipvs: { syncPeriod: 1s, minSyncPeriod: 2s }\n',
+      /ipvs.minSyncPeriod is 2s; expected no more/,
+    ],
     ['two CIDRs of one family', proxy, 'clusterCIDR: 10.0.0.0/8,11.0.0.0/8\n', /clusterCIDR .*one per IP family/],
     [
       'an interface that is missing',

@@ -51,6 +51,21 @@ describe('applyKernelSettings', () => {
     expect(values()).toEqual(['32768', '30', '180', '1']);
   });
 
+  it('what IPVS needs, and ARP where it is asked for', async () => {
+    const vs = ['conntrack', 'expire_nodest_conn', 'expire_quiescent_template', 'conn_reuse_mode'];
+    const arp = ['arp_ignore', 'arp_announce'];
+    const names = [...vs.map((name) => `net.ipv4.vs.${name}`), ...arp.map((name) => `net.ipv4.conf.all.${name}`)];
+    const valuesWith = async (ipvs: { strictARP: boolean; kernelRelease: string } | undefined): Promise<string> => {
+      const net = new FakeNet(Object.fromEntries(names.map((name) => [name, '7'])));
+      await applyKernelSettings({ ...options, ...(ipvs === undefined ? {} : { ipvs }) }, net, silent);
+      return names.map((name) => net.sysctls.get(name)).join(' ');
+    };
+    expect(await valuesWith(undefined)).toBe('7 7 7 7 7 7');
+    expect(await valuesWith({ strictARP: false, kernelRelease: '6.12.9-amd64' })).toBe('1 1 1 7 7 7');
+    expect(await valuesWith({ strictARP: true, kernelRelease: '5.9.0' })).toBe('1 1 1 7 1 2');
+    expect(await valuesWith({ strictARP: false, kernelRelease: '5.8.18' })).toBe('1 1 1 0 7 7');
+  });
+
   it('warns and goes on where something cannot be set', async () => {
     const warnings: unknown[] = [];
     const log = { ...silent, warn: (fields: unknown) => void warnings.push(fields) };

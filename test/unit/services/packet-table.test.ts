@@ -47,7 +47,7 @@ describe.each(families)('the table of packets, %s', (family) => {
     expect(tableRows(family, 'nftables').length).toBeGreaterThanOrEqual(300);
   });
 
-  it.each(['nftables', 'iptables'] as const)('the model answers it as %s does', (backend) => {
+  it.each(['nftables', 'iptables', 'ipvs'] as const)('the model answers it as %s does', (backend) => {
     const { services, base } = neutral(family);
     const rules = [...services.values()].flat();
     const wrong: string[] = [];

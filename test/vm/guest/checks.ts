@@ -5,6 +5,8 @@ import { cgroupFile, fingerprint, get, kubectl, Load, pod, pods, run, unitProper
 /** One thing that is seen to hold in the machine; returns a sentence with its figures. */
 export interface Check {
   readonly title: string;
+  /** Milliseconds until it is taken for hung; some minutes unless given. */
+  readonly limitMs?: number;
   readonly run: () => Promise<string>;
 }
 

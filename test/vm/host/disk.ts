@@ -58,9 +58,18 @@ const SLOW = `[Service]
 WatchdogSec=40
 `;
 
+/** Of the checks in the guest: those of Service rules by themselves, and those of the package as it is installed. */
+export const checkGroups = ['services', 'package'] as const;
+
 /** A disk with the machine, the package under test, a newer build of it, images, examples and the checks. */
-export async function makeDisk(directory: string, archive: string, guestBundle: string): Promise<Disk> {
+export async function makeDisk(
+  directory: string,
+  archive: string,
+  guestBundle: string,
+  only: string | undefined,
+): Promise<Disk> {
   const tree = join(directory, 'tree');
+  const withPackage = !(only?.startsWith('services') ?? false);
   mkdirSync(tree, { recursive: true });
   try {
     await runCommand(['tar', '-xf', archive, '-C', tree]);
@@ -85,9 +94,15 @@ export async function makeDisk(directory: string, archive: string, guestBundle: 
     const vmtest = join(tree, 'vmtest');
     mkdirSync(vmtest);
     cpSync(guestBundle, join(vmtest, 'vm-guest.mjs'));
+    if (only !== undefined) put('vmtest/only', only);
+    // What the checks start by its path in the project.
+    put('vmtest/package.json', '{}');
+    for (const script of ['test/host/services/table-agent.mjs']) {
+      cpSync(join(projectRoot(), script), join(vmtest, script));
+    }
     cpSync(join(projectRoot(), 'examples'), join(vmtest, 'examples'), { recursive: true });
     mkdirSync(join(vmtest, 'images'));
-    for (const { path } of buildImages()) cpSync(path, join(vmtest, 'images', basename(path)));
+    for (const { path } of withPackage ? buildImages() : []) cpSync(path, join(vmtest, 'images', basename(path)));
     const build = (folder: string, version: string): Promise<string> =>
       runCommand([
         'node',
@@ -97,8 +112,10 @@ export async function makeDisk(directory: string, archive: string, guestBundle: 
         '--version',
         version,
       ]);
-    await build('package', '0.1.0~vm1');
-    await build('upgrade', '0.1.0~vm2');
+    if (withPackage) {
+      await build('package', '0.1.0~vm1');
+      await build('upgrade', '0.1.0~vm2');
+    }
     const boot = readdirSync(join(tree, 'boot'));
     const take = (prefix: string): string => {
       const name = boot.find((file) => file.startsWith(prefix));

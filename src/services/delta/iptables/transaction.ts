@@ -1,4 +1,4 @@
-import { dispatchChains, isServiceChain, type Table } from '../../render/iptables/chains.ts';
+import { isServiceChain, type Table } from '../../render/iptables/chains.ts';
 import { digest } from './digest.ts';
 import { editScript } from './edit-script.ts';
 import type { KernelBelief } from './kernel-belief.ts';
@@ -55,11 +55,12 @@ export class TransactionBuilder {
 
   /** Wants a chain gone. Nothing that stays may lead to it. */
   removeChain(table: Table, name: string): void {
-    if (!this.belief[table].chains.has(name)) return;
+    const { chains, dispatch } = this.belief[table];
+    if (!chains.has(name) && !dispatch.has(name)) return;
     const text = this.texts[table];
     text.declared.push(`:${name} - [0:0]`);
     text.removed.push(`-X ${name}`);
-    this.after.push(() => this.belief[table].chains.delete(name));
+    this.after.push(() => chains.delete(name) || dispatch.delete(name));
   }
 
   /** Wants a shared chain to hold exactly these rules, with as few edits as it takes. */
@@ -119,12 +120,7 @@ export class TransactionBuilder {
     for (const table of order) {
       for (const from of [...this.belief[table].jumps.keys()]) this.putJumps(table, from, []);
       for (const name of this.belief[table].chains.keys()) this.removeChain(table, name);
-      for (const name of dispatchChains[table]) {
-        if (!this.belief[table].dispatch.has(name)) continue;
-        this.texts[table].declared.push(`:${name} - [0:0]`);
-        this.texts[table].removed.push(`-X ${name}`);
-        this.after.push(() => this.belief[table].dispatch.delete(name));
-      }
+      for (const name of this.belief[table].dispatch.keys()) this.removeChain(table, name);
     }
   }
 

@@ -324,7 +324,8 @@ function endpointOf(end: End, plan: Plan): Endpoint {
 /**
  * Where to: "vip:1:80", "ext:4:80", "lb:5:80", "node:30004", "node2:30004", "p1:8080". Expected: endpoints by name, with
  * another port than 8080 behind a slash ("p1/9090"), "+m" under an address of the node; or "drop", "reject", "pass" (no
- * rule is about it). Backends may differ: "reject|pass" is what nftables does and what iptables does.
+ * rule is about it). Backends may differ: "reject|pass" is what nftables does and what iptables does, and after a second
+ * bar is what IPVS does, as kube-proxy's ipvs mode.
  */
 type Line = readonly [protocol: 'tcp' | 'udp', to: string, expected: Readonly<Record<Client, string>>];
 
@@ -360,15 +361,27 @@ function inside(...ends: readonly string[]): Record<Client, string> {
 /** From outside under policy Cluster: always masqueraded. */
 const outside = (...ends: readonly string[]): Record<Client, string> => all(ends.map((end) => `${end}+m`).join(' '));
 
-/** Under policy Local: this cluster's own as to the cluster IP, the world to `here`. */
-const kept = (here: string, ...ends: readonly string[]): Record<Client, string> => ({
-  ...inside(...ends),
-  out: here,
-  out2: here,
-});
+/**
+ * Under policy Local: this cluster's own as to the cluster IP, the world to `here`. IPVS has one list of endpoints for an
+ * address: where one is here, the cluster's own are sent to those that are here as well.
+ */
+const kept = (here: string, ...ends: readonly string[]): Record<Client, string> => {
+  const anywhere = inside(...ends);
+  const onlyHere = here === 'drop' ? anywhere : inside(here);
+  const own = (client: Client): string => `${anywhere[client]}|${anywhere[client]}|${onlyHere[client]}`;
+  return {
+    pod: own('pod'),
+    p1: own('p1'),
+    p2: own('p2'),
+    far: own('far'),
+    out: here,
+    out2: here,
+    node: own('node'),
+  };
+};
 
 const nobody = all('reject');
-const undefinedPort = all('reject|pass');
+const undefinedPort = all('reject|pass|reject');
 
 export const lines: readonly Line[] = [
   ['tcp', 'vip:1:80', inside('p1', 'p2', 'r1')],
@@ -376,12 +389,13 @@ export const lines: readonly Line[] = [
   ['udp', 'vip:1:80', undefinedPort],
   ['tcp', 'vip:2:80', nobody],
   // kube-proxy's iptables rules refuse the node's own packets on their way in alone, and these leave.
-  ['tcp', 'ext:2:80', { ...nobody, node: 'reject|pass' }],
+  ['tcp', 'ext:2:80', { ...nobody, node: 'reject|pass|reject' }],
   ['tcp', 'node:30002', nobody],
   ['tcp', 'vip:3:80', inside('p1')],
   ['tcp', 'vip:4:80', inside('p1', 'r1')],
   ['tcp', 'ext:4:80', outside('p1', 'r1')],
-  ['tcp', 'ext:4:81', all('pass')],
+  // On IPVS an external IP is the node's own, and its other ports are refused.
+  ['tcp', 'ext:4:81', all('pass|pass|reject')],
   ['tcp', 'node:30004', outside('p1', 'r1')],
   ['tcp', 'node2:30004', outside('p1', 'r1')],
   ['tcp', 'vip:5:80', inside('p1', 'r1')],
@@ -392,7 +406,7 @@ export const lines: readonly Line[] = [
   ['tcp', 'ext:6:80', kept('drop', 'r1', 'r2')],
   ['tcp', 'node:30006', kept('drop', 'r1', 'r2')],
   ['tcp', 'vip:7:80', inside('p1')],
-  ['tcp', 'vip:8:80', all('drop')],
+  ['tcp', 'vip:8:80', { ...all('drop'), node: 'drop|drop|reject' }],
   ['tcp', 'node:30008', outside('r1', 'r2')],
   ['tcp', 'vip:9:80', inside('p1', 'r1')],
   ['tcp', 'lb:9:80', { ...all('drop'), out: 'p1+m r1+m', node: 'p1+m r1+m' }],
@@ -414,7 +428,7 @@ export const lines: readonly Line[] = [
   ['tcp', 'vip:20:80', inside('p1')],
   ['tcp', 'lb:20:80', kept('p1', 'p1', 'r1')],
   ['tcp', 'node:30020', kept('p1', 'p1', 'r1')],
-  ['tcp', 'lb:21:80', { ...all('drop'), out: 'p1', node: 'p1+m r1+m' }],
+  ['tcp', 'lb:21:80', { ...all('drop'), out: 'p1', node: 'p1+m r1+m|p1+m r1+m|p1+m' }],
   ['tcp', 'node:30021', kept('p1', 'p1', 'r1')],
   ['udp', 'vip:22:53', nobody],
   ['udp', 'node:30022', nobody],
@@ -424,12 +438,12 @@ export const lines: readonly Line[] = [
   ['tcp', 'vip:24:81', inside('p1/9090', 'p2/9090')],
   ['tcp', 'ext:25:80', kept('p2', 'p2')],
   ['tcp', 'node:30025', kept('p2', 'p2')],
-  ['tcp', 'vip:26:80', all('drop|pass')],
+  ['tcp', 'vip:26:80', all('drop|pass|pass')],
   ['tcp', 'vip:27:80', nobody],
-  ['tcp', 'lb:27:80', { ...nobody, node: 'reject|pass' }],
+  ['tcp', 'lb:27:80', { ...nobody, node: 'reject|pass|reject' }],
   ['tcp', 'vip:28:80', inside('r1', 'r2')],
-  ['tcp', 'vip:99:80', all('drop|pass')],
-  ['udp', 'vip:99:53', all('drop|pass')],
+  ['tcp', 'vip:99:80', all('drop|pass|pass')],
+  ['udp', 'vip:99:53', all('drop|pass|pass')],
   ['tcp', 'r1:8080', { ...inside('r1'), out: 'r1', out2: 'r1', node: 'r1' }],
   ['udp', 'p2:5353', { ...all('p2/5353') }],
 ];
@@ -447,7 +461,7 @@ export interface Row {
   readonly name: string;
 }
 
-export function tableRows(family: IPFamily, backend: 'nftables' | 'iptables'): readonly Row[] {
+export function tableRows(family: IPFamily, backend: 'nftables' | 'iptables' | 'ipvs'): readonly Row[] {
   const plan = plans[family];
   const sources: Readonly<Record<Client, string>> = { ...plan.of, node: plan.node };
   return lines.flatMap(([protocol, to, expectations]) => {
@@ -455,8 +469,8 @@ export function tableRows(family: IPFamily, backend: 'nftables' | 'iptables'): r
     const port = Number(parts.at(-1));
     const destination = addressOf(parts, plan);
     return clients.map((client): Row => {
-      const [nftables = '', iptables = nftables] = expectations[client].split('|');
-      const expected = backend === 'nftables' ? nftables : iptables;
+      const [nftables = '', iptables = nftables, ipvs = nftables] = expectations[client].split('|');
+      const expected = { nftables, iptables, ipvs }[backend];
       const direct = endpointNames.some((name) => name === parts[0]);
       const name = `${client} ${protocol} ${to}`;
       return { client, source: sources[client], protocol, destination, port, direct, expected: sorted(expected), name };

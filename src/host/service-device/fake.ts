@@ -1,0 +1,54 @@
+import { CodedError } from '../../kit/errors.ts';
+import { formatIp, parseIp } from '../../model/cidr.ts';
+import type { ServiceDevice, ServiceDevicePort } from './port.ts';
+
+/** A dummy device in memory. */
+export class FakeServiceDevice implements ServiceDevicePort {
+  readonly name: string;
+  private device: { alias: string; addresses: Set<string> } | undefined;
+  private readonly refuses: (address: string) => boolean;
+  /** How often addresses were changed, and what was asked for at last. */
+  changes = 0;
+  last: readonly string[] = [];
+
+  constructor(options: { readonly name?: string; readonly refuses?: (address: string) => boolean } = {}) {
+    this.name = options.name ?? 'kube-ipvs0';
+    this.refuses = options.refuses ?? (() => false);
+  }
+
+  async read(): Promise<ServiceDevice | undefined> {
+    if (this.device === undefined) return undefined;
+    const all = [...this.device.addresses];
+    const IPv6 = all.filter((address) => address.includes(':'));
+    return { alias: this.device.alias, addresses: { IPv4: all.filter((one) => !one.includes(':')), IPv6 } };
+  }
+
+  async ensure(alias: string): Promise<void> {
+    this.device ??= { alias, addresses: new Set() };
+    this.device.alias = alias;
+  }
+
+  async change(add: readonly string[], remove: readonly string[]): Promise<void> {
+    this.changes++;
+    this.last = [...add.map((one) => `+${one}`), ...remove.map((one) => `-${one}`)];
+    const { device } = this;
+    if (device === undefined) throw refuse(`Cannot find device "${this.name}"`);
+    const refused = [...add, ...remove].filter((one) => parseIp(one) === undefined || this.refuses(one));
+    for (const address of add) if (!refused.includes(address)) device.addresses.add(canonical(address));
+    for (const address of remove) if (!refused.includes(address)) device.addresses.delete(canonical(address));
+    if (refused.length > 0) throw refuse(`Error: any valid prefix is expected rather than "${refused[0]}"`);
+  }
+
+  async remove(): Promise<void> {
+    this.device = undefined;
+  }
+}
+
+function canonical(address: string): string {
+  const ip = parseIp(address);
+  return ip === undefined ? address : formatIp(ip);
+}
+
+function refuse(message: string): CodedError {
+  return new CodedError('CommandFailed', `fake ip: ${message}`);
+}

@@ -1,0 +1,25 @@
+import type { IPFamily } from '../../model/service.ts';
+
+/** What a device is that holds the addresses of Services. */
+export interface ServiceDevice {
+  /** What its alias says of who made it. */
+  readonly alias: string;
+  /** By family, as the kernel spells them, without prefix lengths; those of the link itself (fe80::/10) left out. */
+  readonly addresses: Readonly<Record<IPFamily, readonly string[]>>;
+}
+
+/**
+ * A dummy network device that makes addresses of Services local, which IPVS needs. It stays down: addresses are local
+ * all the same. Throws CodedError: CommandFailed when something is refused.
+ */
+export interface ServiceDevicePort {
+  readonly name: string;
+  /** undefined: there is none. */
+  read(): Promise<ServiceDevice | undefined>;
+  /** Makes the device where there is none, and gives it the alias in any case. */
+  ensure(alias: string): Promise<void>;
+  /** Adds and removes addresses, all of them although some fail. One that is there already, or gone already, is fine. */
+  change(add: readonly string[], remove: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** The device with all of its addresses; without one nothing happens. */
+  remove(): Promise<void>;
+}

@@ -1,0 +1,105 @@
+import type { IpsetPort } from '../../host/ipset/port.ts';
+import type { IpvsPort } from '../../host/ipvs/port.ts';
+import type { ServiceDevicePort } from '../../host/service-device/port.ts';
+import type { IPFamily } from '../../model/service.ts';
+import type { KernelBelief } from '../delta/iptables/kernel-belief.ts';
+import { canonicalAddress, type IpvsState, ownServers, parseServers, parseSets } from '../delta/ipvs/kernel-state.ts';
+import type { IpvsPlan } from '../delta/ipvs/plan.ts';
+import { setDefinitions } from '../render/ipvs/sets.ts';
+
+export interface IpvsBelief {
+  readonly state: IpvsState;
+  readonly tables: KernelBelief;
+}
+
+/** By this alias of the device deckhand knows its own work again. */
+export const deviceAlias = 'deckhand';
+
+interface Deps {
+  readonly ipvs: IpvsPort;
+  readonly ipset: IpsetPort;
+  readonly device: ServiceDevicePort;
+}
+
+/** One family's virtual servers, sets and addresses in the kernel: carries plans out, and reads back. */
+export class IpvsKernel {
+  private readonly family: IPFamily;
+  private readonly exclude: readonly string[];
+  private readonly deps: Deps;
+  private hasDevice = false;
+
+  constructor(family: IPFamily, exclude: readonly string[], deps: Deps) {
+    this.family = family;
+    this.exclude = exclude;
+    this.deps = deps;
+  }
+
+  async readBack(): Promise<IpvsState> {
+    const { ipvs, ipset, device } = this.deps;
+    const found = await device.read();
+    this.hasDevice = found?.alias === deviceAlias;
+    const names = setDefinitions(this.family);
+    return {
+      servers: this.servers(await ipvs.save()),
+      addresses: new Set(found?.addresses[this.family].map(canonicalAddress)),
+      ...parseSets(await ipset.save(), (name) => names.has(name)),
+    };
+  }
+
+  servers(saved: string): Map<string, string> {
+    return parseServers(saved, this.family, this.exclude);
+  }
+
+  /** Sets, members and virtual servers that come or change. */
+  async put(plan: IpvsPlan, _state: IpvsState, signal?: AbortSignal): Promise<void> {
+    const { ipvs, ipset, device } = this.deps;
+    if (!this.hasDevice) await device.ensure(deviceAlias);
+    this.hasDevice = true;
+    if (plan.members.length > 0) await ipset.restore(textOf(plan.members), signal);
+    done(plan.afterMembers);
+    if (plan.servers.length > 0) await ipvs.restore(textOf(plan.servers), signal);
+    done(plan.afterServers);
+  }
+
+  async bind({ bind, unbind }: IpvsPlan, { addresses }: IpvsState, signal?: AbortSignal): Promise<void> {
+    if (bind.length === 0 && unbind.length === 0) return;
+    await this.deps.device.change(bind, unbind, signal);
+    for (const address of bind) addresses.add(address);
+    for (const address of unbind) addresses.delete(address);
+  }
+
+  /** Virtual servers and members that go. */
+  async takeAway(plan: IpvsPlan, _state: IpvsState, signal?: AbortSignal): Promise<void> {
+    const { ipvs, ipset } = this.deps;
+    if (plan.lateServers.length > 0) await ipvs.restore(textOf(plan.lateServers), signal);
+    done(plan.afterLateServers);
+    if (plan.lateMembers.length > 0) await ipset.restore(textOf(plan.lateMembers), signal);
+    done(plan.afterLateMembers);
+  }
+
+  /** Virtual servers of Services and the addresses of this family; others' virtual servers stay. */
+  async removeServers(): Promise<void> {
+    const { ipvs, device } = this.deps;
+    const state = await this.readBack();
+    const ids = ownServers(state, this.family);
+    if (ids.length > 0) await ipvs.restore(textOf(ids.map((id) => `-D ${id}`)));
+    if (state.addresses.size > 0) await device.change([], [...state.addresses]);
+    const left = await device.read();
+    if (left !== undefined && left.addresses.IPv4.length + left.addresses.IPv6.length === 0) await device.remove();
+  }
+
+  /** Nothing may look into them any more. */
+  async removeSets(): Promise<void> {
+    const names = setDefinitions(this.family);
+    const { sets } = parseSets(await this.deps.ipset.save(), (name) => names.has(name));
+    if (sets.size > 0) await this.deps.ipset.destroy([...sets.keys()]);
+  }
+}
+
+function textOf(lines: readonly string[]): string {
+  return `${lines.join('\n')}\n`;
+}
+
+function done(steps: readonly (() => void)[]): void {
+  for (const step of steps) step();
+}

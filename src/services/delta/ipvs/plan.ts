@@ -1,0 +1,108 @@
+import type { IPFamily } from '../../../model/service.ts';
+import { setDefinitions } from '../../render/ipvs/sets.ts';
+import type { DesiredIpvs, Touched } from './desired.ts';
+import { changeServer, makeSets } from './diff.ts';
+import type { IpvsState } from './kernel-state.ts';
+
+/** All that a sync writes besides iptables rules, in the words of the tools, and how belief reads afterwards. */
+export interface IpvsPlan {
+  /** For ipset, before all else: sets that are missing, members that come. */
+  readonly members: readonly string[];
+  /** For ipvsadm: virtual servers that come or change. */
+  readonly servers: readonly string[];
+  /** Addresses for the device. */
+  readonly bind: readonly string[];
+  readonly unbind: readonly string[];
+  /** What goes, at last. */
+  readonly lateServers: readonly string[];
+  readonly lateMembers: readonly string[];
+  readonly operations: number;
+  /** Belief after `members`, `servers`, and the late ones. */
+  readonly afterMembers: readonly (() => void)[];
+  readonly afterServers: readonly (() => void)[];
+  readonly afterLateServers: readonly (() => void)[];
+  readonly afterLateMembers: readonly (() => void)[];
+}
+
+/** Everything that is wanted or there may have to be changed. */
+export function everything(desired: DesiredIpvs, state: IpvsState, touched: Touched): void {
+  for (const id of desired.serverIds) touched.servers.add(id);
+  for (const id of state.servers.keys()) touched.servers.add(id);
+  for (const key of desired.countedKeys) (key.includes(' ') ? touched.members : touched.addresses).add(key);
+  for (const address of state.addresses) touched.addresses.add(address);
+  for (const [set, members] of state.sets) for (const member of members) touched.members.add(`${set} ${member}`);
+  touched.outFilter = true;
+}
+
+/** What has to be written for everything touched to be as it is wanted. Pure. */
+export function planIpvs(desired: DesiredIpvs, touched: Touched, state: IpvsState, family: IPFamily): IpvsPlan {
+  const definitions = setDefinitions(family);
+  const made = makeSets(definitions, state.definitions);
+  const afterMembers: (() => void)[] = [];
+  const afterLateMembers: (() => void)[] = [];
+  for (const name of made.emptied) {
+    afterMembers.push(() => {
+      state.sets.set(name, new Set());
+      state.definitions.set(name, definitions.get(name) ?? '');
+    });
+  }
+  const order = new Map([...definitions.keys()].map((name, at) => [name, at]));
+  const coming: { set: string; member: string }[] = [];
+  const going: { set: string; member: string }[] = [];
+  for (const key of touched.members) {
+    const space = key.indexOf(' ');
+    const set = key.slice(0, space);
+    const member = key.slice(space + 1);
+    const isThere = !made.emptied.includes(set) && (state.sets.get(set)?.has(member) ?? false);
+    if (desired.wants(key) === isThere) continue;
+    (isThere ? going : coming).push({ set, member });
+  }
+  const place = ({ set }: { set: string }): number => order.get(set) ?? 0;
+  coming.sort((a, b) => place(a) - place(b));
+  going.sort((a, b) => place(b) - place(a));
+  afterMembers.push(() => {
+    for (const { set, member } of coming) state.sets.get(set)?.add(member);
+  });
+  afterLateMembers.push(() => {
+    for (const { set, member } of going) state.sets.get(set)?.delete(member);
+  });
+
+  const servers: string[] = [];
+  const lateServers: string[] = [];
+  const afterServers: (() => void)[] = [];
+  const afterLateServers: (() => void)[] = [];
+  for (const id of touched.servers) {
+    const { lines, after } = changeServer(id, state.servers.get(id), desired.server(id));
+    if (lines.length === 0) continue;
+    if (after === undefined) {
+      lateServers.push(...lines);
+      afterLateServers.push(() => state.servers.delete(id));
+    } else {
+      servers.push(...lines);
+      afterServers.push(() => state.servers.set(id, after));
+    }
+  }
+
+  const bind: string[] = [];
+  const unbind: string[] = [];
+  for (const address of touched.addresses) {
+    if (desired.wants(address) === state.addresses.has(address)) continue;
+    (state.addresses.has(address) ? unbind : bind).push(address);
+  }
+  const members = [...made.lines, ...coming.map(({ set, member }) => `add ${set} ${member}`)];
+  const lateMembers = going.map(({ set, member }) => `del ${set} ${member}`);
+  const lists = [members, servers, bind, unbind, lateServers, lateMembers];
+  return {
+    members,
+    servers,
+    bind,
+    unbind,
+    lateServers,
+    lateMembers,
+    operations: lists.reduce((sum, list) => sum + list.length, 0),
+    afterMembers,
+    afterServers,
+    afterLateServers,
+    afterLateMembers,
+  };
+}

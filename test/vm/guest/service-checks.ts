@@ -1,0 +1,68 @@
+import { RealIpvs } from '../../../src/host/ipvs/real.ts';
+import { RealServiceDevice } from '../../../src/host/service-device/real.ts';
+import type { IPFamily } from '../../../src/model/service.ts';
+import { serviceDevice } from '../../../src/services/render/ipvs/sets.ts';
+import { ipvsContract } from '../../contract/ipvs.contract.ts';
+import { createNetns, deleteNetns, inNetns } from '../../harness/netns.ts';
+import { TableLab } from '../../host/services/table-lab.ts';
+import { runTable, type TableKind } from '../../host/services/table-run.ts';
+import type { Check } from './checks.ts';
+import { run } from './machine.ts';
+
+/** An emulated processor is that much slower, on a machine that does other things as well. */
+const PATIENCE = 4;
+const TABLE_MS = 20 * 60_000;
+const families = ['IPv4', 'IPv6'] as const;
+const MODULES = ['ip_vs', 'ip_vs_rr', 'br_netfilter', 'dummy', 'xt_ipvs', 'xt_set', 'nf_conntrack'];
+
+let labs = 0;
+
+async function withLab<T>(work: (lab: TableLab) => Promise<T>): Promise<T> {
+  for (const module of MODULES) await run('modprobe', module);
+  const lab = new TableLab(`vm${++labs}`, PATIENCE);
+  try {
+    await lab.open();
+    return await work(lab);
+  } finally {
+    await lab.close();
+  }
+}
+
+const table = (kind: TableKind, family: IPFamily): Check => ({
+  title: `${kind}, ${family}: each packet of the table goes where it says`,
+  limitMs: TABLE_MS,
+  run: () =>
+    withLab(async (lab) => {
+      const { rows, wrong } = await runTable(lab, kind, [family]);
+      if (wrong.length > 0) throw new Error(`${wrong.length} of ${rows} rows: ${wrong.join('\n')}`);
+      return `${rows} rows`;
+    }),
+});
+
+const contract: Check = {
+  title: 'ipvs contract: the kernel does as the fake does',
+  run: async () => {
+    for (const module of MODULES) await run('modprobe', module);
+    const failures: string[] = [];
+    for (const [index, { title, run: see }] of ipvsContract.entries()) {
+      const name = `dhipvs-${index}`;
+      await createNetns(name);
+      try {
+        const prefix = inNetns(name, []);
+        await see({ ipvs: new RealIpvs({ prefix }), device: new RealServiceDevice({ name: serviceDevice, prefix }) });
+      } catch (error) {
+        failures.push(`${title}: ${error instanceof Error ? error.message : error}`);
+      }
+      await deleteNetns(name);
+    }
+    if (failures.length > 0) throw new Error(`${failures.length} of ${ipvsContract.length}: ${failures.join('\n')}`);
+    return `${ipvsContract.length} of them`;
+  },
+};
+
+const tables = (['ipvs-nft', 'ipvs-legacy', 'nftables'] as const).flatMap((kind) =>
+  families.map((family) => table(kind, family)),
+);
+
+/** Service rules in namespaces of their own, which need nothing of the package. */
+export const serviceChecks: readonly Check[] = [contract, ...tables];
