@@ -41,7 +41,7 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
     }
   };
   // First: the chains around IPVS are in part those of iptables mode, and sets go when no rule looks into them.
-  await attempt(`the virtual servers of Services, ${serviceDevice} and the KUBE- sets (ipvs)`, () =>
+  await attempt('the virtual servers of Services, their device, KUBE- sets and chains (ipvs)', () =>
     removeIpvs(kubeProxy, false),
   );
   for (const family of families) {
@@ -100,12 +100,15 @@ async function removeIptables(family: IPFamily, everything: boolean): Promise<bo
   return (await iptables.save()) !== before;
 }
 
-/** What deckhand left by the alias of its device; with `everything` kube-proxy's as well. */
+/** What deckhand left, by the alias of its device; with `everything` what kube-proxy left as well, its sets alone too. */
 async function removeIpvs(everything: boolean, besideIptables: boolean): Promise<boolean> {
   const device = new RealServiceDevice({ name: serviceDevice });
   const found = await device.read();
-  if (found === undefined || (found.alias !== deviceAlias && !everything)) return false;
+  if (found?.alias !== deviceAlias && !everything) return false;
   const ports = { ipvs: new RealIpvs(), ipset: new RealIpset(), device };
+  // A machine without ipset has no sets either.
+  const sets = await ports.ipset.save().catch(() => '');
+  if (found === undefined && !/^create KUBE-/m.test(sets)) return false;
   for (const family of families) {
     const iptables = await openIptables({ family });
     if (iptables === undefined) continue;

@@ -93,6 +93,8 @@ export class IpvsBackend implements ProxyBackend {
       return await this.apply(change, new Map(), signal);
     } catch (error) {
       this.forget();
+      const text = excerpt(this.kernel.lastText, error);
+      this.log.error({ error: messageOf(error), text }, 'the kernel refused what Services need of IPVS');
       // Only what the kernel refuses can be the fault of one Service; a partial sync is first tried again whole.
       if (!change.complete || !hasCode(error, 'CommandFailed')) throw error;
       const refused = await this.findRefused(change, signal);
@@ -170,7 +172,7 @@ export class IpvsBackend implements ProxyBackend {
     const plan = planIpvs(this.desired, touched, belief.state, this.family);
     // Sets before the rules that look into them, and who may pass before what is balanced; a virtual server before its
     // address is local. What goes, goes the other way round.
-    await this.kernel.put(plan, belief.state, signal);
+    await this.kernel.put(plan, signal);
     const baseText = JSON.stringify(base);
     const written =
       touched.outFilter || change.complete || baseText !== this.baseText
@@ -178,7 +180,7 @@ export class IpvsBackend implements ProxyBackend {
         : { operations: 0, written: { filter: 0, nat: 0 } };
     this.baseText = baseText;
     await this.kernel.bind(plan, belief.state, signal);
-    await this.kernel.takeAway(plan, belief.state, signal);
+    await this.kernel.takeAway(plan, signal);
     return this.report(plan, written, belief);
   }
 
@@ -259,7 +261,7 @@ export class IpvsBackend implements ProxyBackend {
     for (const [service, rules] of group) desired.replace(service, this.render(rules, base), touched);
     try {
       const plan = planIpvs(desired, touched, state, this.family);
-      await this.kernel.put(plan, state, signal);
+      await this.kernel.put(plan, signal);
       await this.kernel.bind(plan, state, signal);
       return undefined;
     } catch (error) {

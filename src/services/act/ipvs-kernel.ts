@@ -27,6 +27,8 @@ export class IpvsKernel {
   private readonly exclude: readonly string[];
   private readonly deps: Deps;
   private hasDevice = false;
+  /** What was written last, for the log when it is refused. */
+  lastText = '';
 
   constructor(family: IPFamily, exclude: readonly string[], deps: Deps) {
     this.family = family;
@@ -51,35 +53,48 @@ export class IpvsKernel {
   }
 
   /** Sets, members and virtual servers that come or change. */
-  async put(plan: IpvsPlan, _state: IpvsState, signal?: AbortSignal): Promise<void> {
-    const { ipvs, ipset, device } = this.deps;
+  async put(plan: IpvsPlan, signal?: AbortSignal): Promise<void> {
+    const { device } = this.deps;
     if (!this.hasDevice) await device.ensure(deviceAlias);
     this.hasDevice = true;
-    if (plan.members.length > 0) await ipset.restore(textOf(plan.members), signal);
+    await this.write('ipset', plan.members, signal);
     done(plan.afterMembers);
-    if (plan.servers.length > 0) await ipvs.restore(textOf(plan.servers), signal);
+    await this.write('ipvs', plan.servers, signal);
     done(plan.afterServers);
   }
 
+  /** Addresses of the device, of which those that go do so before their virtual servers. */
   async bind({ bind, unbind }: IpvsPlan, { addresses }: IpvsState, signal?: AbortSignal): Promise<void> {
     if (bind.length === 0 && unbind.length === 0) return;
+    this.lastText = [...bind.map((one) => `+ ${one}`), ...unbind.map((one) => `- ${one}`)].join('\n');
     await this.deps.device.change(bind, unbind, signal);
     for (const address of bind) addresses.add(address);
     for (const address of unbind) addresses.delete(address);
   }
 
   /** Virtual servers and members that go. */
-  async takeAway(plan: IpvsPlan, _state: IpvsState, signal?: AbortSignal): Promise<void> {
-    const { ipvs, ipset } = this.deps;
-    if (plan.lateServers.length > 0) await ipvs.restore(textOf(plan.lateServers), signal);
+  async takeAway(plan: IpvsPlan, signal?: AbortSignal): Promise<void> {
+    await this.write('ipvs', plan.lateServers, signal);
     done(plan.afterLateServers);
-    if (plan.lateMembers.length > 0) await ipset.restore(textOf(plan.lateMembers), signal);
+    await this.write('ipset', plan.lateMembers, signal);
     done(plan.afterLateMembers);
+  }
+
+  private async write(
+    tool: 'ipvs' | 'ipset',
+    lines: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (lines.length === 0) return;
+    this.lastText = textOf(lines);
+    await this.deps[tool].restore(this.lastText, signal);
   }
 
   /** Virtual servers of Services and the addresses of this family; others' virtual servers stay. */
   async removeServers(): Promise<void> {
     const { ipvs, device } = this.deps;
+    // Without it there are none, and perhaps no IPVS in this kernel.
+    if ((await device.read()) === undefined) return;
     const state = await this.readBack();
     const ids = ownServers(state, this.family);
     if (ids.length > 0) await ipvs.restore(textOf(ids.map((id) => `-D ${id}`)));

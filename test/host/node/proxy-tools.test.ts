@@ -120,17 +120,30 @@ describe('around the Service rules of a node', () => {
     await runCommand(inNetns(node.netns, ['nft', 'add', 'table', 'ip', 'foreign']));
     await runCommand(inNetns(node.netns, ['iptables', '-t', 'nat', '-N', 'KUBE-SERVICES']));
     await runCommand(inNetns(node.netns, ['iptables', '-t', 'nat', '-A', 'OUTPUT', '-j', 'KUBE-SERVICES']));
+    await runCommand(inNetns(node.netns, ['ipset', 'create', 'KUBE-CLUSTER-IP', 'hash:ip,port']));
+    await runCommand(inNetns(node.netns, ['ipset', 'create', 'FOREIGN', 'hash:ip']));
     expect((await deckhand('proxy', 'cleanup')).stdout).toContain('removed the IPv4 table deckhand (nftables)');
     expect((await kernelRules(node)).size).toBe(0);
     expect(await legacyRules()).toContain('KUBE-SERVICES');
+    expect((await onNode('ipset', 'save')).stdout).toContain('KUBE-CLUSTER-IP');
     const all = await deckhand('proxy', 'cleanup', '--kube-proxy');
-    expect(all.stdout).toContain('removed the IPv4 KUBE- chains (iptables)');
+    // The chains go with the sets: several have the same names in both modes.
+    expect(all.stdout).toContain('removed the virtual servers of Services, their device, KUBE- sets and chains (ipvs)');
     expect(all.stdout).toContain('removed the IPv4 table kube-proxy (nftables)');
     expect([all.code, all.stderr]).toEqual([0, '']);
     expect(await legacyRules()).not.toContain('KUBE-');
+    expect((await onNode('ipset', 'save')).stdout).toMatch(/^create FOREIGN [^\n]*\n$/);
     const tables = await runCommand(inNetns(node.netns, ['nft', 'list', 'tables']));
     expect(tables).toContain('foreign');
     expect(tables).not.toMatch(/kube-proxy|deckhand/);
     expect((await deckhand('proxy', 'cleanup')).stdout).toBe('there was nothing to remove\n');
+  });
+
+  it('mode ipvs on a kernel without it: what is missing is named, and the daemon ends', async () => {
+    const hasIpvs = (await onNode('ipvsadm', '-L', '-n')).code === 0;
+    const start = node.deckhand.restart(['--proxy-mode', 'ipvs']);
+    if (hasIpvs) await start;
+    else
+      await expect(start).rejects.toThrow(/can't use the IPVS proxier: it needs virtual servers .*kernel module ip_vs/);
   });
 });

@@ -1,6 +1,6 @@
 // npm run test:vm: a Debian 13 machine with systemd, cgroup v2 and Debian's own kernel, in software emulation, in which the
 // package is installed and used. The last line counts: "N passed, N failed". `--only services` or `--only package` runs one
-// group of checks alone, `--only services/WORDS` those of the group whose titles have these words.
+// group of checks alone, `--only services/PATTERN` those of the group whose titles match.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
