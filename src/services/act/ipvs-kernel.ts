@@ -5,7 +5,7 @@ import type { IPFamily } from '../../model/service.ts';
 import type { KernelBelief } from '../delta/iptables/kernel-belief.ts';
 import { canonicalAddress, type IpvsState, ownServers, parseServers, parseSets } from '../delta/ipvs/kernel-state.ts';
 import type { IpvsPlan } from '../delta/ipvs/plan.ts';
-import { setDefinitions } from '../render/ipvs/sets.ts';
+import { setDefinitions, spareSet } from '../render/ipvs/sets.ts';
 
 export interface IpvsBelief {
   readonly state: IpvsState;
@@ -40,12 +40,20 @@ export class IpvsKernel {
     const { ipvs, ipset, device } = this.deps;
     const found = await device.read();
     this.hasDevice = found?.alias === deviceAlias;
-    const names = setDefinitions(this.family);
+    const { sets, definitions } = this.ownSets(await ipset.save());
+    // Left by an end in the middle of an exchange; it is no set of Services.
+    sets.delete(spareSet(this.family));
     return {
       servers: this.servers(await ipvs.save()),
       addresses: new Set(found?.addresses[this.family].map(canonicalAddress)),
-      ...parseSets(await ipset.save(), (name) => names.has(name)),
+      sets,
+      definitions,
     };
+  }
+
+  private ownSets(saved: string): Pick<IpvsState, 'sets' | 'definitions'> {
+    const names = setDefinitions(this.family);
+    return parseSets(saved, (name) => names.has(name) || name === spareSet(this.family));
   }
 
   servers(saved: string): Map<string, string> {
@@ -105,8 +113,7 @@ export class IpvsKernel {
 
   /** Nothing may look into them any more. */
   async removeSets(): Promise<void> {
-    const names = setDefinitions(this.family);
-    const { sets } = parseSets(await this.deps.ipset.save(), (name) => names.has(name));
+    const { sets } = this.ownSets(await this.deps.ipset.save());
     if (sets.size > 0) await this.deps.ipset.destroy([...sets.keys()]);
   }
 }

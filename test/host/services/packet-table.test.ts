@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TableLab } from './table-lab.ts';
-import { runTable } from './table-run.ts';
+import { runMoves, runTable } from './table-run.ts';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -20,4 +20,12 @@ describe.skipIf(!isRoot)('the table of packets with real ones', () => {
     },
     90_000,
   );
+
+  it('from iptables to nftables and back: no packet goes elsewhere, whoever asks meanwhile', async () => {
+    for (const family of ['IPv4', 'IPv6'] as const) {
+      const { asked, wrong } = await runMoves(lab, ['nft', 'nftables', 'nft'], family);
+      expect(wrong).toEqual([]);
+      expect(asked).toBeGreaterThan(60);
+    }
+  }, 90_000);
 });

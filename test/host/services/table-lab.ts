@@ -76,6 +76,11 @@ export class TableLab {
     return ['nsenter', `--net=/run/netns/${this.name('n')}`];
   }
 
+  /** Name of the namespace of a pod, or of everybody outside ("c"). */
+  netns(of: 'p1' | 'p2' | 'p3' | 'c'): string {
+    return this.name(of);
+  }
+
   async open(): Promise<void> {
     const [node, client, far] = [this.name('n'), this.name('c'), this.name('f')];
     for (const name of this.names()) await createNetns(name);

@@ -8,7 +8,7 @@ import { RealServiceDevice } from '../../../src/host/service-device/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
-import type { IPFamily } from '../../../src/model/service.ts';
+import type { EndpointSlice, IPFamily, Service } from '../../../src/model/service.ts';
 import { IptablesBackend } from '../../../src/services/act/iptables-backend.ts';
 import { IpvsBackend } from '../../../src/services/act/ipvs-backend.ts';
 import { ipvsWishes } from '../../../src/services/act/kernel-settings.ts';
@@ -34,7 +34,8 @@ const both = ['IPv4', 'IPv6'] as const;
 /** nft and legacy: the two flavours of iptables; with ipvs in front, those around IPVS. */
 export type TableKind = 'nftables' | 'nft' | 'legacy' | 'ipvs-nft' | 'ipvs-legacy';
 
-async function backendOf(lab: TableLab, kind: TableKind, family: IPFamily): Promise<ProxyBackend> {
+/** With its rules in the lab's node. */
+export async function backendOf(lab: TableLab, kind: TableKind, family: IPFamily): Promise<ProxyBackend> {
   const { prefix } = lab;
   if (kind === 'nftables') {
     const nftables = await openNftables({ family, prefix });
@@ -50,18 +51,27 @@ async function backendOf(lab: TableLab, kind: TableKind, family: IPFamily): Prom
   return new IpvsBackend({ scheduler: 'rr', excludeCIDRs: [] }, { ...ports, log: silent });
 }
 
-async function loopOf(lab: TableLab, kind: TableKind, family: IPFamily): Promise<ServiceLoop> {
+/** A Service loop that has written its first rules; without views those of the table. */
+export async function loopOf(
+  backend: ProxyBackend,
+  family: IPFamily,
+  views?: { readonly services: FakeView<Service>; readonly slices: FakeView<EndpointSlice> },
+): Promise<ServiceLoop> {
   const plan = plans[family];
-  const { services, slices } = tableWorld(family);
+  const world = tableWorld(family);
+  const { services, slices } = views ?? {
+    services: new FakeView(world.services),
+    slices: new FakeView(world.slices),
+  };
   const loop = new ServiceLoop(
     { facts: tableFacts(family) },
     {
       clock: new SystemClock(),
       log: silent,
       metrics: new ProxyMetrics(new Metrics()),
-      services: new FakeView(services),
-      slices: new FakeView(slices),
-      backends: [await backendOf(lab, kind, family)],
+      services,
+      slices,
+      backends: [backend],
       net: new FakeNet({}, [plan.node, plan.node2, plan.bridge]),
     },
   );
@@ -81,6 +91,73 @@ function wordOf(row: Row, family: IPFamily, answer: string): string {
   return endText(plans[family], address, Number(number), seen !== row.source);
 }
 
+/** Rows that every backend answers alike: pods, the world and the node, to each kind of address. */
+const moveRows: readonly string[] = [
+  ...['pod tcp vip:1:80', 'p1 tcp vip:3:80', 'out tcp vip:3:80', 'node tcp vip:4:80', 'pod udp vip:13:53'],
+  ...['out tcp ext:4:80', 'out tcp lb:5:80', 'out tcp node:30004', 'node tcp node:30004', 'out udp node:30013'],
+];
+
+/**
+ * Goes from one backend to the next while clients go on asking, with what the daemon does: the new rules come, then the old
+ * ones go. Every answer has to be as ever. Connections by IPVS end when that goes, so that nobody asks just then.
+ */
+export async function runMoves(
+  lab: TableLab,
+  kinds: readonly TableKind[],
+  family: IPFamily,
+): Promise<{ readonly asked: number; readonly wrong: readonly string[] }> {
+  if (kinds.some((kind) => kind.startsWith('ipvs'))) {
+    await lab.sysctls(ipvsWishes({ strictARP: true, kernelRelease: release() }));
+  }
+  const rows = tableRows(family, 'nftables').filter(({ name }) => moveRows.includes(name));
+  if (rows.length !== moveRows.length) throw new Error('not all rows are in the table');
+  const wrong: string[] = [];
+  let asked = 0;
+  let now: TableKind | undefined;
+  const askOnce = async (): Promise<void> => {
+    for (const [row, answers] of await lab.ask(rows)) {
+      asked += answers.length;
+      const got = sorted(answers.map((answer) => wordOf(row, family, answer)).join(' '));
+      if (got !== row.expected) wrong.push(`at ${now} ${row.name}: ${got}, not ${row.expected}`);
+    }
+  };
+  /** Asks again and again while something happens, and once more when it has. */
+  const whileAsking = async (work: () => Promise<void>): Promise<void> => {
+    let isOver = false;
+    const happening = work().finally(() => {
+      isOver = true;
+    });
+    while (!isOver) await askOnce();
+    await happening;
+    await askOnce();
+  };
+  let last: { readonly loop: ServiceLoop; readonly backend: ProxyBackend; readonly kind: TableKind } | undefined;
+  for (const kind of kinds) {
+    const backend = await backendOf(lab, kind, family);
+    const before = last;
+    if (before === undefined) {
+      now = kind;
+      last = { loop: await loopOf(backend, family), backend, kind };
+      await askOnce();
+      continue;
+    }
+    // The daemon has ended, and a new one comes.
+    await before.loop.close();
+    now = kind;
+    await whileAsking(async () => {
+      last = { loop: await loopOf(backend, family), backend, kind };
+      const isSameChains = kind !== 'nftables' && before.kind !== 'nftables';
+      if (before.backend instanceof IpvsBackend || isSameChains) return;
+      await before.backend.cleanup();
+    });
+    if (before.backend instanceof IpvsBackend) await before.backend.cleanup(kind !== 'nftables');
+    await askOnce();
+  }
+  await last?.loop.cleanup();
+  await lab.forget();
+  return { asked, wrong };
+}
+
 /** Sends the packets of all rows through one backend, of both families or some, and takes its rules away again. */
 export async function runTable(
   lab: TableLab,
@@ -90,7 +167,7 @@ export async function runTable(
   if (kind.startsWith('ipvs')) {
     await lab.sysctls(ipvsWishes({ strictARP: true, kernelRelease: release() }));
   }
-  const loops = await Promise.all(families.map((family) => loopOf(lab, kind, family)));
+  const loops = await Promise.all(families.map(async (family) => loopOf(await backendOf(lab, kind, family), family)));
   const wrong: string[] = [];
   let count = 0;
   for (const family of families) {

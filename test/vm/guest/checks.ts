@@ -163,6 +163,46 @@ export const firstBoot: readonly Check[] = [
     run: () => undisturbed(async () => void (await run('systemctl', 'restart', 'deckhand'))),
   },
   {
+    title: 'mode ipvs and back: Services answer, and what the other mode had goes',
+    run: async () => {
+      const url = await serviceUrl();
+      const defaults = readFileSync('/etc/default/deckhand', 'utf8');
+      const restart = async (mode: string): Promise<void> => {
+        const args = mode === '' ? defaults : defaults.replace('--node-ip', `--proxy-mode ${mode} --node-ip`);
+        writeFileSync('/etc/default/deckhand', args);
+        await run('systemctl', 'restart', 'deckhand');
+        await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+      };
+      const isGone = (file: string, ...args: string[]): Promise<boolean> =>
+        run(file, ...args).then(
+          () => false,
+          () => true,
+        );
+      const moved = await undisturbed(async () => {
+        await restart('ipvs');
+        const { hostname } = new URL(url);
+        await waitFor(
+          'the virtual server',
+          async () => (await run('ipvsadm', '-S', '-n')).includes(`-A -t ${hostname}:80 -s rr`),
+          SLOWLY,
+        );
+        await waitFor('nftables to go', () => isGone('nft', 'list', 'table', 'ip', 'deckhand'), SLOWLY);
+      });
+      const answers = new Set<string>();
+      await waitFor('answers of all three', async () => answers.add((await get(url)).trim()).size === 3, SLOWLY);
+      const explained = await run('deckhand', 'explain', 'service', 'default/web');
+      must(explained.includes('the kernel holds these rules'), `explain: ${explained}`);
+      // Connections by IPVS end with it, so that there is no load now.
+      await restart('');
+      await waitFor('kube-ipvs0 to go', () => isGone('ip', 'link', 'show', 'kube-ipvs0'), SLOWLY);
+      await waitFor('the sets to go', async () => !(await run('ipset', 'save')).includes('KUBE-'), SLOWLY);
+      must((await run('ipvsadm', '-S', '-n')).trim() === '', 'virtual servers are left');
+      must(!(await run('iptables-save')).includes('KUBE-'), 'chains are left');
+      must((await get(url)).startsWith('web-'), 'the Service does not answer afterwards');
+      return `to ipvs: ${moved}`;
+    },
+  },
+  {
     title: 'systemctl stop leaves pods and rules; a start finds them',
     run: () =>
       undisturbed(async () => {

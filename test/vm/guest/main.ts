@@ -58,7 +58,12 @@ try {
     }
     await inTime(prepare());
     tell('installed');
-    await check(firstBoot);
+    await check(firstBoot, words);
+    if (words !== undefined) {
+      tell('end');
+      await run('systemctl', 'poweroff');
+      process.exit(0);
+    }
     writeFileSync(REBOOTED, '');
     tell('rebooting');
     await run('systemctl', 'reboot');

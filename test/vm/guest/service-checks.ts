@@ -1,12 +1,15 @@
+import { release } from 'node:os';
 import { RealIpvs } from '../../../src/host/ipvs/real.ts';
 import { RealServiceDevice } from '../../../src/host/service-device/real.ts';
 import type { IPFamily } from '../../../src/model/service.ts';
+import { ipvsWishes } from '../../../src/services/act/kernel-settings.ts';
 import { serviceDevice } from '../../../src/services/render/ipvs/sets.ts';
 import { ipvsContract } from '../../contract/ipvs.contract.ts';
 import { createNetns, deleteNetns, inNetns } from '../../harness/netns.ts';
 import { TableLab } from '../../host/services/table-lab.ts';
-import { runTable, type TableKind } from '../../host/services/table-run.ts';
+import { runMoves, runTable, type TableKind } from '../../host/services/table-run.ts';
 import type { Check } from './checks.ts';
+import { ipvsLife } from './ipvs-life.ts';
 import { run } from './machine.ts';
 
 /** An emulated processor is that much slower, on a machine that does other things as well. */
@@ -64,5 +67,27 @@ const tables = (['ipvs-nft', 'ipvs-legacy', 'nftables'] as const).flatMap((kind)
   families.map((family) => table(kind, family)),
 );
 
+const moves = families.map(
+  (family): Check => ({
+    title: `moving, ${family}: from iptables to ipvs, to nftables, to ipvs, to iptables, while clients go on asking`,
+    limitMs: TABLE_MS,
+    run: () =>
+      withLab(async (lab) => {
+        const { asked, wrong } = await runMoves(lab, ['nft', 'ipvs-nft', 'nftables', 'ipvs-nft', 'nft'], family);
+        if (wrong.length > 0) throw new Error(`${wrong.length} of ${asked} answers: ${wrong.slice(0, 20).join('\n')}`);
+        return `${asked} different answers, all as ever`;
+      }),
+  }),
+);
+
+const life: Check = {
+  title: 'ipvs life: a connection outlives its endpoint’s going, and a client with affinity stays',
+  run: () =>
+    withLab(async (lab) => {
+      await lab.sysctls(ipvsWishes({ strictARP: true, kernelRelease: release() }));
+      return ipvsLife(lab);
+    }),
+};
+
 /** Service rules in namespaces of their own, which need nothing of the package. */
-export const serviceChecks: readonly Check[] = [contract, ...tables];
+export const serviceChecks: readonly Check[] = [contract, life, ...moves, ...tables];

@@ -49,25 +49,3 @@ export function withoutReals(text: string, gone: readonly string[]): string {
   const { options, reals } = parseServer(text);
   return serverText({ options, reals: new Map([...reals].filter(([real]) => !gone.includes(real))) });
 }
-
-/** Lines that make the sets that are not there; those that were made otherwise are exchanged for empty ones. */
-export function makeSets(
-  wanted: ReadonlyMap<string, string>,
-  have: ReadonlyMap<string, string>,
-): { readonly lines: readonly string[]; readonly emptied: readonly string[] } {
-  const lines: string[] = [];
-  const emptied: string[] = [];
-  for (const [name, definition] of wanted) {
-    const known = have.get(name);
-    if (known === definition) continue;
-    emptied.push(name);
-    if (known === undefined) {
-      lines.push(`create ${name} ${definition}`);
-      continue;
-    }
-    // A rule may look into it: it cannot be destroyed before it is exchanged.
-    const spare = 'DECKHAND-SPARE';
-    lines.push(`create ${spare} ${definition}`, `swap ${spare} ${name}`, `destroy ${spare}`);
-  }
-  return { lines, emptied };
-}

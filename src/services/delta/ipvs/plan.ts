@@ -1,7 +1,7 @@
 import type { IPFamily } from '../../../model/service.ts';
-import { setDefinitions } from '../../render/ipvs/sets.ts';
+import { setDefinitions, spareSet } from '../../render/ipvs/sets.ts';
 import type { DesiredIpvs, Touched } from './desired.ts';
-import { changeServer, makeSets } from './diff.ts';
+import { changeServer } from './diff.ts';
 import type { IpvsState } from './kernel-state.ts';
 
 /** All that a sync writes besides iptables rules, in the words of the tools, and how belief reads afterwards. */
@@ -24,6 +24,36 @@ export interface IpvsPlan {
   readonly afterLateMembers: readonly (() => void)[];
 }
 
+interface Member {
+  readonly set: string;
+  readonly member: string;
+}
+
+/**
+ * Lines for the sets that are not there, or were made otherwise (kube-proxy's hold fewer members): those are exchanged for
+ * sets that are `filled` already, because rules look into them.
+ */
+function makeSets(
+  wanted: readonly (readonly [name: string, definition: string])[],
+  coming: readonly Member[],
+  { definitions }: IpvsState,
+  spare: string,
+): { readonly lines: readonly string[]; readonly filled: readonly string[] } {
+  const lines = definitions.has(spare) ? [`destroy ${spare}`] : [];
+  const filled: string[] = [];
+  for (const [name, definition] of wanted) {
+    if (!definitions.has(name)) {
+      lines.push(`create ${name} ${definition}`);
+      continue;
+    }
+    filled.push(name);
+    lines.push(`create ${spare} ${definition}`);
+    for (const { set, member } of coming) if (set === name) lines.push(`add ${spare} ${member}`);
+    lines.push(`swap ${spare} ${name}`, `destroy ${spare}`);
+  }
+  return { lines, filled };
+}
+
 /** Everything that is wanted or there may have to be changed. */
 export function everything(desired: DesiredIpvs, state: IpvsState, touched: Touched): void {
   for (const id of desired.serverIds) touched.servers.add(id);
@@ -37,30 +67,36 @@ export function everything(desired: DesiredIpvs, state: IpvsState, touched: Touc
 /** What has to be written for everything touched to be as it is wanted. Pure. */
 export function planIpvs(desired: DesiredIpvs, touched: Touched, state: IpvsState, family: IPFamily): IpvsPlan {
   const definitions = setDefinitions(family);
-  const made = makeSets(definitions, state.definitions);
   const afterMembers: (() => void)[] = [];
   const afterLateMembers: (() => void)[] = [];
-  for (const name of made.emptied) {
-    afterMembers.push(() => {
-      state.sets.set(name, new Set());
-      state.definitions.set(name, definitions.get(name) ?? '');
-    });
-  }
+  const isNew = (name: string): boolean => state.definitions.get(name) !== definitions.get(name);
   const order = new Map([...definitions.keys()].map((name, at) => [name, at]));
-  const coming: { set: string; member: string }[] = [];
-  const going: { set: string; member: string }[] = [];
+  const coming: Member[] = [];
+  const going: Member[] = [];
   for (const key of touched.members) {
     const space = key.indexOf(' ');
     const set = key.slice(0, space);
     const member = key.slice(space + 1);
-    const isThere = !made.emptied.includes(set) && (state.sets.get(set)?.has(member) ?? false);
+    const isThere = !isNew(set) && (state.sets.get(set)?.has(member) ?? false);
     if (desired.wants(key) === isThere) continue;
     (isThere ? going : coming).push({ set, member });
   }
-  const place = ({ set }: { set: string }): number => order.get(set) ?? 0;
+  const place = ({ set }: Member): number => order.get(set) ?? 0;
   coming.sort((a, b) => place(a) - place(b));
   going.sort((a, b) => place(b) - place(a));
+  const made = makeSets(
+    [...definitions].filter(([name]) => isNew(name)),
+    coming,
+    state,
+    spareSet(family),
+  );
   afterMembers.push(() => {
+    state.definitions.delete(spareSet(family));
+    for (const [name, definition] of definitions) {
+      if (!isNew(name)) continue;
+      state.sets.set(name, new Set());
+      state.definitions.set(name, definition);
+    }
     for (const { set, member } of coming) state.sets.get(set)?.add(member);
   });
   afterLateMembers.push(() => {
@@ -89,7 +125,11 @@ export function planIpvs(desired: DesiredIpvs, touched: Touched, state: IpvsStat
     if (desired.wants(address) === state.addresses.has(address)) continue;
     (state.addresses.has(address) ? unbind : bind).push(address);
   }
-  const members = [...made.lines, ...coming.map(({ set, member }) => `add ${set} ${member}`)];
+  const filled = new Set(made.filled);
+  const members = [
+    ...made.lines,
+    ...coming.flatMap(({ set, member }) => (filled.has(set) ? [] : [`add ${set} ${member}`])),
+  ];
   const lateMembers = going.map(({ set, member }) => `del ${set} ${member}`);
   const lists = [members, servers, bind, unbind, lateServers, lateMembers];
   return {

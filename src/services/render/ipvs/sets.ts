@@ -55,6 +55,11 @@ export function setDefinitions(family: IPFamily): ReadonlyMap<string, string> {
   );
 }
 
+/** Of a set that has to be made anew while rules look into it; nothing does into this one. */
+export function spareSet(family: IPFamily): string {
+  return family === 'IPv4' ? 'DECKHAND-SPARE' : 'DECKHAND-6-SPARE';
+}
+
 /** A network as a member is printed: that of a single address is the address alone. */
 export function networkText(text: string): string {
   const cidr = parseCidr(text);

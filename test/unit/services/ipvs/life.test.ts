@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { silent } from '../../../../src/kit/log.ts';
 import { IptablesBackend } from '../../../../src/services/act/iptables-backend.ts';
+import { ServiceInspector } from '../../../../src/services/explain/service-inspector.ts';
 import type { ProxyBackend } from '../../../../src/services/port.ts';
 import { here, nodeIP, service, slice, there } from '../support/objects.ts';
 import { startedWorld, type World } from '../support/world.ts';
@@ -117,6 +118,33 @@ describe('others’ virtual servers', () => {
   });
 });
 
+describe('what kube-proxy has left', () => {
+  it('is taken over: its sets are exchanged for larger ones that are filled already', async () => {
+    const kernel = new IpvsFakeKernel();
+    await kernel.device.ensure('');
+    await kernel.ipset.restore(
+      'create DECKHAND-SPARE hash:ip family inet\ncreate KUBE-CLUSTER-IP hash:ip,port family inet maxelem 65536\n' +
+        'add KUBE-CLUSTER-IP 172.30.0.1,tcp:80\nadd KUBE-CLUSTER-IP 172.30.0.9,tcp:80\n',
+    );
+    const fresh = new IpvsFakeKernel();
+    const world = await worldOn(fresh);
+    const { services, slices } = world;
+    const texts: string[] = [];
+    const { ipset } = kernel;
+    const restore = ipset.restore.bind(ipset);
+    ipset.restore = async (text) => {
+      texts.push(text);
+      await restore(text);
+    };
+    await startedWorld({ backend: kernel.backend(), services, slices });
+    expect(texts[0]).toContain(
+      'add DECKHAND-SPARE 172.30.0.1,tcp:80\nswap DECKHAND-SPARE KUBE-CLUSTER-IP\ndestroy DECKHAND-SPARE\n',
+    );
+    expect(texts).toHaveLength(1);
+    expect(await kernel.content()).toEqual(await fresh.content());
+  });
+});
+
 describe('settings', () => {
   it('another scheduler changes the virtual servers where they stand', async () => {
     const kernel = new IpvsFakeKernel();
@@ -220,5 +248,35 @@ describe('plan', () => {
     expect(kernel.writes).toBe(writes);
     await world.settle(2_000);
     expect(await kernel.backend().plan(world.loop.wanted('IPv4'))).toEqual([]);
+  });
+});
+
+describe('explain', () => {
+  it('says where packets go in this mode, and what the kernel lacks', async () => {
+    const kernel = new IpvsFakeKernel();
+    const backend = kernel.backend();
+    const world = await worldOn(kernel, {}, backend);
+    const inspector = new ServiceInspector({ loop: world.loop, backends: [backend], net: world.net });
+    const ports = [{ name: 'p80', port: 80, nodePort: 30_080 }];
+    const spec = { clusterIP: '172.30.0.1', type: 'NodePort' as const, ports, externalTrafficPolicy: 'Local' as const };
+    world.services.put(service('ns/web', spec));
+    await world.settle(100);
+    const to = { address: nodeIP, port: 30_080, protocol: 'TCP' as const };
+    const [one] = await inspector.explain('ns/web', { from: '10.1.0.9', to });
+    // Other modes let pods go to any endpoint.
+    expect(one?.packets[0]).toMatchObject({
+      verdict: 'forward',
+      endpoints: [{ endpoint: '10.1.0.1:8080', masqueraded: false }],
+    });
+    expect(one?.unwritten).toEqual([]);
+    await kernel.ipvs.restore(`-d ${web} -r 10.1.1.1:8080\n`);
+    await kernel.device.change([], ['172.30.0.1']);
+    await kernel.ipset.restore('del KUBE-NODE-PORT-LOCAL-TCP 30080\n');
+    const [again] = await inspector.explain('ns/web', {});
+    expect(again?.unwritten).toEqual([
+      'add KUBE-NODE-PORT-LOCAL-TCP 30080',
+      `-a ${web} -r 10.1.1.1:8080 -m -w 1`,
+      'address add 172.30.0.1 dev kube-ipvs0',
+    ]);
   });
 });
