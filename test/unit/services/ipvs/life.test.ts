@@ -85,6 +85,56 @@ describe('real servers that go', () => {
   });
 });
 
+describe('foreign hands', () => {
+  it.each(['ipvsadm -C', 'ipset flush', 'iptables -F', 'ip link del', 'ipvsadm -d', 'ip address del'])(
+    '%s is repaired within two seconds',
+    async (what) => {
+      const kernel = new IpvsFakeKernel();
+      const world = await worldOn(kernel);
+      const { ipvs, ipset, iptables, device } = kernel;
+      await world.settle(2_000);
+      const before = await kernel.content();
+      if (what === 'ipvsadm -C') ipvs.flush();
+      if (what === 'ipset flush') ipset.flush();
+      if (what === 'iptables -F') iptables.flush();
+      if (what === 'ip link del') await device.remove();
+      if (what === 'ipvsadm -d') await ipvs.restore(`-d ${web} -r 10.1.1.1:8080\n`);
+      if (what === 'ip address del') await device.change([], ['172.30.0.1']);
+      expect(await kernel.content()).not.toEqual(before);
+      await world.settle(1_000);
+      await world.settle(1_000);
+      expect(await kernel.content()).toEqual(before);
+    },
+  );
+});
+
+describe('two Services that want one virtual server', () => {
+  const rival = service('ns/rival', {
+    clusterIP: '172.30.0.3',
+    externalIPs: [nodeIP],
+    ports: [{ name: 'p', port: 30_080 }],
+  });
+  const its = slice('ns/rival', ['10.1.9.9'], { ports: [{ name: 'p', port: 8080 }] });
+
+  it('the one whose name comes first has it, whoever came first; the other one afterwards', async () => {
+    const kernel = new IpvsFakeKernel();
+    const world = await worldOn(kernel);
+    const ends = async (): Promise<string[]> =>
+      (await servers(kernel, atNode)).flatMap((line) => / -r (\S+) .*-w 1$/.exec(line)?.[1] ?? []).sort();
+    expect(await ends()).toEqual(['10.1.0.1:8080', '10.1.1.1:8080']);
+    world.services.put(rival);
+    world.slices.put(its);
+    await world.settle(100);
+    expect(await ends()).toEqual(['10.1.9.9:8080']);
+    world.slices.put(slice('ns/web', [here('10.1.0.7')]));
+    await world.settle(100);
+    expect(await ends()).toEqual(['10.1.9.9:8080']);
+    world.services.delete('ns/rival');
+    await world.settle(100);
+    expect(await ends()).toEqual(['10.1.0.7:8080']);
+  });
+});
+
 describe('others’ virtual servers', () => {
   it('stay where excludeCIDRs says so, and go elsewhere, as with kube-proxy', async () => {
     const kernel = new IpvsFakeKernel();
