@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { IpvsPort } from '../../src/host/ipvs/port.ts';
 import type { ServiceDevicePort } from '../../src/host/service-device/port.ts';
 import { CodedError } from '../../src/kit/errors.ts';
+import { inTurns } from '../../src/services/act/in-turns.ts';
 import { parseServers } from '../../src/services/delta/ipvs/kernel-state.ts';
 
 export interface IpvsSubject {
@@ -25,16 +26,21 @@ async function refused(work: Promise<unknown>): Promise<void> {
   assert.equal(error.code, 'CommandFailed', error.message);
 }
 
+async function serversIn(saved: string): Promise<Map<string, string>> {
+  const [four, six] = [parseServers(saved, 'IPv4', []), parseServers(saved, 'IPv6', [])];
+  return new Map([...(await inTurns(four)), ...(await inTurns(six))]);
+}
+
 /** Virtual servers of a family, and none left afterwards. */
 async function holds(ipvs: IpvsPort, expected: Readonly<Record<string, string>>): Promise<void> {
   const saved = await ipvs.save();
-  const found = new Map([...parseServers(saved, 'IPv4', []), ...parseServers(saved, 'IPv6', [])]);
+  const found = await serversIn(saved);
   assert.deepEqual(Object.fromEntries([...found].sort()), Object.fromEntries(Object.entries(expected).sort()));
 }
 
 async function clear(ipvs: IpvsPort): Promise<void> {
   const saved = await ipvs.save();
-  const ids = [...parseServers(saved, 'IPv4', []), ...parseServers(saved, 'IPv6', [])].map(([id]) => id);
+  const ids = [...(await serversIn(saved)).keys()];
   if (ids.length > 0) await ipvs.restore(text(...ids.map((id) => `-D ${id}`)));
 }
 

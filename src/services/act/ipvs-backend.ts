@@ -17,6 +17,7 @@ import { canaryChain, type Table } from '../render/iptables/chains.ts';
 import { isIpvsAlone, isManagedChain } from '../render/ipvs/chains.ts';
 import { type IpvsSettings, type RenderedIpvs, renderIpvsPort } from '../render/ipvs/render-service.ts';
 import { excerpt } from './excerpt.ts';
+import { inTurns } from './in-turns.ts';
 import { type IpvsBelief, IpvsKernel } from './ipvs-kernel.ts';
 import { recordingPorts } from './ipvs-recording.ts';
 import { IpvsRules } from './ipvs-rules.ts';
@@ -169,7 +170,7 @@ export class IpvsBackend implements ProxyBackend {
     }
     await this.contribute(change.services, base, refused, touched);
     if (change.complete) everything(this.desired, belief.state, touched);
-    const plan = planIpvs(this.desired, touched, belief.state, this.family);
+    const plan = await inTurns(planIpvs(this.desired, touched, belief.state, this.family));
     // Sets before the rules that look into them, and who may pass before what is balanced; a virtual server before its
     // address is local. What goes, goes the other way round.
     await this.kernel.put(plan, signal);
@@ -260,7 +261,7 @@ export class IpvsBackend implements ProxyBackend {
     const touched = untouched();
     for (const [service, rules] of group) desired.replace(service, this.render(rules, base), touched);
     try {
-      const plan = planIpvs(desired, touched, state, this.family);
+      const plan = await inTurns(planIpvs(desired, touched, state, this.family));
       await this.kernel.put(plan, signal);
       await this.kernel.bind(plan, state, signal);
       return undefined;

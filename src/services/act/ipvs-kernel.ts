@@ -6,6 +6,7 @@ import type { KernelBelief } from '../delta/iptables/kernel-belief.ts';
 import { canonicalAddress, type IpvsState, ownServers, parseServers, parseSets } from '../delta/ipvs/kernel-state.ts';
 import type { IpvsPlan } from '../delta/ipvs/plan.ts';
 import { setDefinitions, spareSet } from '../render/ipvs/sets.ts';
+import { inTurns } from './in-turns.ts';
 
 export interface IpvsBelief {
   readonly state: IpvsState;
@@ -44,7 +45,7 @@ export class IpvsKernel {
     // Left by an end in the middle of an exchange; it is no set of Services.
     sets.delete(spareSet(this.family));
     return {
-      servers: this.servers(await ipvs.save()),
+      servers: await this.servers(await ipvs.save()),
       addresses: new Set(found?.addresses[this.family].map(canonicalAddress)),
       sets,
       definitions,
@@ -56,8 +57,9 @@ export class IpvsKernel {
     return parseSets(saved, (name) => names.has(name) || name === spareSet(this.family));
   }
 
-  servers(saved: string): Map<string, string> {
-    return parseServers(saved, this.family, this.exclude);
+  /** This family's virtual servers in a listing. */
+  servers(saved: string): Promise<Map<string, string>> {
+    return inTurns(parseServers(saved, this.family, this.exclude));
   }
 
   /** Sets, members and virtual servers that come or change. */

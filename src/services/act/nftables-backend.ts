@@ -23,6 +23,7 @@ import { type Element, frontendKey, type Places, renderService } from '../render
 import { affinityPrefix } from '../render/nftables/sticky.ts';
 import { tableName, wordsOf } from '../render/nftables/words.ts';
 import { excerpt } from './excerpt.ts';
+import { inTurns } from './in-turns.ts';
 import { sha256 } from './sha256.ts';
 
 export interface NftablesBackendDeps {
@@ -630,15 +631,6 @@ export class NftablesBackend implements ProxyBackend {
       written,
       setAside: [...this.setAside].map(([service, reason]) => ({ service, reason })),
     };
-  }
-}
-
-/** Lets others have the event loop in between. */
-async function inTurns<T>(steps: Generator<void, T>): Promise<T> {
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-    await nextTurn();
   }
 }
 

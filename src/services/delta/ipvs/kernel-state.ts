@@ -23,7 +23,8 @@ export interface ParsedServer {
 
 export function serverText({ options, reals }: ParsedServer): string {
   const lines = [...reals].map(([real, weight]) => `${real} ${weight}`).sort();
-  return [options, ...lines].join('\n');
+  // A copy: what was cut out of a listing would hold on to all of it.
+  return ownCopy([options, ...lines].join('\n'));
 }
 
 export function parseServer(text: string): ParsedServer {
@@ -36,28 +37,48 @@ export function parseServer(text: string): ParsedServer {
   return { options, reals };
 }
 
+/** So many lines are read before others get the event loop. */
+const linesPerTurn = 2_000;
+
 /**
  * Reads `ipvsadm -S -n` and keeps one family's virtual servers, but none that is known by a firewall mark and none at an
  * address of `exclude` (KubeProxyConfiguration.ipvs.excludeCIDRs): those belong to others.
  */
-export function parseServers(saved: string, family: IPFamily, exclude: readonly string[]): Map<string, string> {
+export function* parseServers(
+  saved: string,
+  family: IPFamily,
+  exclude: readonly string[],
+): Generator<void, Map<string, string>> {
   const ranges = exclude.flatMap((text) => parseCidr(text) ?? []);
-  const found = new Map<string, { options: string; reals: Map<string, number> }>();
+  const found = new Map<string, string>();
+  let open: { readonly id: string; readonly options: string; readonly reals: Map<string, number> } | undefined;
+  const close = (): void => {
+    if (open !== undefined) found.set(open.id, serverText(open));
+    open = undefined;
+  };
+  let lines = 0;
   for (const line of saved.split('\n')) {
+    if (++lines % linesPerTurn === 0) yield;
     const [command = '', option = '', place = '', ...rest] = line.trim().split(/\s+/);
     if (command !== '-A' && command !== '-a') continue;
     const address = addressOf(place);
     const ip = parseIp(address);
-    if (option === '-f' || ip === undefined || ip.family !== family) continue;
-    if (ranges.some((range) => cidrContains(range, ip))) continue;
-    const id = ownCopy(`${option} ${place}`);
-    if (command === '-A') found.set(id, { options: ownCopy(rest.join(' ')), reals: new Map() });
-    else {
+    const isOurs = option !== '-f' && ip?.family === family && !ranges.some((range) => cidrContains(range, ip));
+    if (!isOurs) {
+      if (command === '-A') close();
+      continue;
+    }
+    if (command === '-A') {
+      close();
+      open = { id: ownCopy(`${option} ${place}`), options: ownCopy(rest.join(' ')), reals: new Map() };
+    } else {
+      // A virtual server is printed with its real ones behind it.
       const [, real = '', method = '', , weight = ''] = rest;
-      found.get(id)?.reals.set(ownCopy(real), method === '-m' ? Number(weight) : -1);
+      open?.reals.set(real, method === '-m' ? Number(weight) : -1);
     }
   }
-  return new Map([...found].map(([id, server]) => [id, serverText(server)]));
+  close();
+  return found;
 }
 
 /** "10.0.0.1:80", "[fd00::1]:80" */

@@ -64,8 +64,16 @@ export function everything(desired: DesiredIpvs, state: IpvsState, touched: Touc
   touched.outFilter = true;
 }
 
+/** So much is looked at before others get the event loop. */
+const looksPerTurn = 1_000;
+
 /** What has to be written for everything touched to be as it is wanted. Pure. */
-export function planIpvs(desired: DesiredIpvs, touched: Touched, state: IpvsState, family: IPFamily): IpvsPlan {
+export function* planIpvs(
+  desired: DesiredIpvs,
+  touched: Touched,
+  state: IpvsState,
+  family: IPFamily,
+): Generator<void, IpvsPlan> {
   const definitions = setDefinitions(family);
   const afterMembers: (() => void)[] = [];
   const afterLateMembers: (() => void)[] = [];
@@ -73,7 +81,9 @@ export function planIpvs(desired: DesiredIpvs, touched: Touched, state: IpvsStat
   const order = new Map([...definitions.keys()].map((name, at) => [name, at]));
   const coming: Member[] = [];
   const going: Member[] = [];
+  let looks = 0;
   for (const key of touched.members) {
+    if (++looks % looksPerTurn === 0) yield;
     const space = key.indexOf(' ');
     const set = key.slice(0, space);
     const member = key.slice(space + 1);
@@ -108,6 +118,7 @@ export function planIpvs(desired: DesiredIpvs, touched: Touched, state: IpvsStat
   const afterServers: (() => void)[] = [];
   const afterLateServers: (() => void)[] = [];
   for (const id of touched.servers) {
+    if (++looks % looksPerTurn === 0) yield;
     const { lines, after } = changeServer(id, state.servers.get(id), desired.server(id));
     if (lines.length === 0) continue;
     if (after === undefined) {
