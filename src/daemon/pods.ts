@@ -158,7 +158,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       blocks: new RealBlockDevices({ clock }),
       events,
       imageVolumeRefusal: () => imageVolumeRefusal(deps.runtimeName, deps.runtimeVersion),
-      claims: new ClaimResolver({ api, node: deps.node }),
+      claims: new ClaimResolver(checkpoint?.claims({ api, node: deps.node }) ?? { api, node: deps.node }),
       plugins: [csi],
       stats,
       metrics: volumeMetrics,

@@ -11,7 +11,7 @@ import { seal, unseal } from './sealed-text.ts';
 /** What a node needs to start its pods again without the API. */
 export interface Checkpoint {
   readonly pods: readonly Pod[];
-  /** The ConfigMaps and Secrets that they read, with their kind. */
+  /** The ConfigMaps and Secrets that they read, their claims and volumes, and this node's labels; each with its kind. */
   readonly objects: readonly KubeObject[];
   /** Of the pods' namespaces, for the environment of containers. */
   readonly services: readonly Service[];

@@ -1,16 +1,19 @@
 import { createHash } from 'node:crypto';
-import type { ObjectSource, TokenSource, View } from '../../cluster/port.ts';
+import type { ApiClient, ObjectSource, TokenSource, View } from '../../cluster/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { Emitter, type Unsubscribe } from '../../kit/emitter.ts';
 import { hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import type { KubeObject } from '../../model/meta.ts';
+import type { Node } from '../../model/node.ts';
+import type { PersistentVolumeClaim } from '../../model/objects.ts';
 import type { Pod } from '../../model/pod.ts';
 import { type ResourceType, resources } from '../../model/resource.ts';
 import type { Service } from '../../model/service.ts';
 import { isMirrorPod } from '../../model/static-pod.ts';
 import { referencesOf } from '../environment/references.ts';
 import { identityOf } from '../identity.ts';
+import { type ClaimResolverDeps, ephemeralClaimName } from '../volumes/claims.ts';
 import type { Checkpoint, CheckpointFile, StoredToken } from './checkpoint-file.ts';
 
 export interface CheckpointKeeperDeps {
@@ -27,6 +30,15 @@ const SETTLE_MS = 2000;
 const LEAST_INTERVAL_MS = 10_000;
 /** A stored token is asked about again this soon: the API may be back. */
 const TOKEN_AGAIN_MS = 60_000;
+/** Kinds of what is kept. Of the last three the copy is what was read when the pod's volumes were made. */
+const KEPT = [
+  resources.configmaps,
+  resources.secrets,
+  resources.persistentvolumeclaims,
+  resources.persistentvolumes,
+  resources.nodes,
+] as const;
+const WATCHED: ReadonlySet<ResourceType> = new Set([resources.configmaps, resources.secrets]);
 /** The Service whose address every container is told (spec/kubelet.md, "Service env"). */
 const MASTER = { namespace: 'default', name: 'kubernetes' };
 
@@ -62,7 +74,7 @@ export class CheckpointKeeper {
     this.stored = found;
     const now = this.deps.clock.now();
     for (const object of found.objects) {
-      const type = object.kind === resources.secrets.kind ? resources.secrets : resources.configmaps;
+      const type = KEPT.find(({ kind }) => kind === object.kind) ?? resources.configmaps;
       const { namespace = '', name = '' } = object.metadata;
       this.read.set(keyFor(type, namespace, name), { type, object });
     }
@@ -146,6 +158,7 @@ export class CheckpointKeeper {
       for (const { name } of configMaps) wanted.add(keyFor(resources.configmaps, namespace, name));
       for (const { name } of secrets) wanted.add(keyFor(resources.secrets, namespace, name));
     }
+    for (const pod of pods) for (const key of this.storageOf(pod)) wanted.add(key);
     for (const key of this.read.keys()) if (!wanted.has(key)) this.read.delete(key);
     for (const key of [...this.stale]) {
       this.stale.delete(key);
@@ -154,9 +167,24 @@ export class CheckpointKeeper {
     return [...this.read.values()].map(({ type, object }) => ({ ...object, kind: type.kind }));
   }
 
+  /** The claims of a pod, the volumes that they are bound to, and the node that these may be tied to. */
+  private *storageOf(pod: Pod): Generator<string> {
+    const { namespace } = identityOf(pod);
+    for (const volume of pod.spec.volumes ?? []) {
+      const { persistentVolumeClaim: claim, ephemeral } = volume;
+      if (claim === undefined && ephemeral === undefined) continue;
+      const name = claim?.claimName ?? ephemeralClaimName(pod, volume);
+      const key = keyFor(resources.persistentvolumeclaims, namespace, name);
+      yield key;
+      const { spec } = (this.read.get(key)?.object ?? {}) as Partial<PersistentVolumeClaim>;
+      yield keyFor(resources.persistentvolumes, '', spec?.volumeName ?? '');
+      yield keyFor(resources.nodes, '', pod.spec.nodeName ?? '');
+    }
+  }
+
   private async freshen(key: string): Promise<void> {
     const entry = this.read.get(key);
-    if (entry === undefined || this.live === undefined) return;
+    if (entry === undefined || this.live === undefined || !WATCHED.has(entry.type)) return;
     const { namespace = '', name = '' } = entry.object.metadata;
     try {
       entry.object = await this.live.get<KubeObject>(entry.type, namespace, name);
@@ -206,17 +234,53 @@ export class CheckpointKeeper {
         name: string,
         signal?: AbortSignal,
       ): Promise<T> => {
-        const kept = this.stored?.objects.find(
-          ({ kind, metadata }) => kind === type.kind && metadata.namespace === namespace && metadata.name === name,
-        );
+        const kept = this.kept(type, namespace, name);
         if (kept !== undefined) return kept as T;
         const found = await live.get<T>(type, namespace, name, signal);
-        const key = keyFor(type, namespace, name);
-        if (this.read.get(key)?.object !== found) this.changed();
-        this.read.set(key, { type, object: found });
+        this.note(type, found);
         return found;
       },
     };
+  }
+
+  /** What leads from claims to volumes: read once when a pod's volumes are made, so that no copy is watched. */
+  claims({ api, node }: ClaimResolverDeps): ClaimResolverDeps {
+    return {
+      api: {
+        get: async <T extends KubeObject>(...[type, target, signal]: Parameters<ApiClient['get']>): Promise<T> => {
+          const kept = this.kept(type, target.namespace ?? '', target.name ?? '');
+          if (kept !== undefined) return kept as T;
+          const found = await api.get<T>(type, target, signal);
+          this.note(type, found);
+          return found;
+        },
+      },
+      node: () => {
+        const found = node();
+        if (found === undefined) {
+          return this.stored?.objects.find(({ kind }) => kind === resources.nodes.kind) as Node | undefined;
+        }
+        // Its status changes all the time, and volumes are tied to labels.
+        const { name = '', labels = {} } = found.metadata;
+        const known = this.read.get(keyFor(resources.nodes, '', name))?.object.metadata.labels;
+        const changed = JSON.stringify(known) !== JSON.stringify(labels);
+        if (changed) this.note(resources.nodes, { metadata: { name, labels } });
+        return found;
+      },
+    };
+  }
+
+  private kept(type: ResourceType, namespace: string, name: string): KubeObject | undefined {
+    return this.stored?.objects.find(
+      ({ kind, metadata }) => kind === type.kind && (metadata.namespace ?? '') === namespace && metadata.name === name,
+    );
+  }
+
+  private note(type: ResourceType, object: KubeObject): void {
+    const { namespace = '', name = '' } = object.metadata;
+    const key = keyFor(type, namespace, name);
+    if (this.read.get(key)?.object !== object) this.changed();
+    this.read.set(key, { type, object });
   }
 
   /** A restored token serves until it expires; after that its pod waits for the API. */

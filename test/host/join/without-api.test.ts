@@ -5,7 +5,7 @@ import { HttpApiClient } from '../../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
 import type { ApiClient } from '../../../src/cluster/port.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
-import type { Secret } from '../../../src/model/objects.ts';
+import type { PersistentVolume, PersistentVolumeClaim, Secret } from '../../../src/model/objects.ts';
 import type { Pod } from '../../../src/model/pod.ts';
 import { resources } from '../../../src/model/resource.ts';
 import { Containerd } from '../../harness/containerd.ts';
@@ -175,11 +175,37 @@ describe('a node whose API is away', () => {
   it('starts the last known pods after a reboot, and lets the API have its word when it is back', async () => {
     const secret = (value: string): Partial<Secret> => ({ metadata: { name: 's' }, stringData: { value } });
     await admin.create(resources.secrets, { namespace: 'default' }, secret('one'));
-    const reader = sh(`test "$(cat /s/value)" = one || exit 1; ${STAY}`, {
-      volumeMounts: [{ name: 's', mountPath: '/s' }],
+    // A claim on a disk of this node, which its volume is tied to.
+    const local = `${run.paths.libDir}/local`;
+    mkdirSync(local);
+    const here = { key: 'kubernetes.io/hostname', operator: 'In' as const, values: [NODE_NAME] };
+    const size = { capacity: { storage: '1Mi' }, accessModes: ['ReadWriteOnce'], storageClassName: '' };
+    await admin.create<PersistentVolume>(resources.persistentvolumes, {}, {
+      metadata: { name: 'disk' },
+      spec: {
+        ...size,
+        local: { path: local },
+        claimRef: { namespace: 'default', name: 'data' },
+        nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [here] }] } },
+      },
+    } as PersistentVolume);
+    const { capacity: requests, ...claim } = size;
+    await admin.create<PersistentVolumeClaim>(resources.persistentvolumeclaims, { namespace: 'default' }, {
+      metadata: { name: 'data' },
+      spec: { ...claim, volumeName: 'disk', resources: { requests } },
+    } as PersistentVolumeClaim);
+    const reader = sh(`test "$(cat /s/value)" = one || exit 1; echo >> /data/starts; ${STAY}`, {
+      volumeMounts: [
+        { name: 's', mountPath: '/s' },
+        { name: 'data', mountPath: '/data' },
+      ],
       env: [{ name: 'FROM', valueFrom: { secretKeyRef: { name: 's', key: 'value' } } }],
     });
-    const spec = { ...NO_TOKEN, volumes: [{ name: 's', secret: { secretName: 's' } }] };
+    const volumes = [
+      { name: 's', secret: { secretName: 's' } },
+      { name: 'data', persistentVolumeClaim: { claimName: 'data' } },
+    ];
+    const spec = { ...NO_TOKEN, volumes };
     for (const pod of [podOf('stays', reader, spec), podOf('goes', sh(STAY), NO_TOKEN)]) {
       await admin.create(resources.pods, { namespace: 'default' }, pod);
     }
@@ -215,6 +241,7 @@ describe('a node whose API is away', () => {
     await runs('goes');
     await runs(name);
     expect(volumeFile(uid)).toBe('one');
+    await waitFor('it to write to its claim', () => readFileSync(`${local}/starts`, 'utf8') === '\n\n');
     expect(readFileSync(deckhand.logFile, 'utf8')).toContain('starting the last known pods');
 
     embedded.faults.clear();

@@ -10,6 +10,7 @@ import { resources } from '../../../../src/model/resource.ts';
 import type { Service } from '../../../../src/model/service.ts';
 import { type Checkpoint, CheckpointFile } from '../../../../src/pods/sources/checkpoint-file.ts';
 import { CheckpointKeeper } from '../../../../src/pods/sources/checkpoint-keeper.ts';
+import type { ClaimResolverDeps } from '../../../../src/pods/volumes/claims.ts';
 import { FakeView } from '../../services/support/fake-view.ts';
 
 const PATH = '/root/checkpoint/pods';
@@ -266,6 +267,50 @@ describe('keeping and restoring', () => {
     expect((await fileOf(files).load())?.objects).toMatchObject([{ data: { value: 'two' } }]);
     stop.abort();
     await done;
+  });
+
+  it('leads from claims to volumes, for the pods that have them, and knows this node’s labels', async () => {
+    const volumes = [
+      { name: 'd', persistentVolumeClaim: { claimName: 'data' } },
+      { name: 'own', ephemeral: { volumeClaimTemplate: { spec: {} } } },
+    ];
+    const spec = { nodeName: 'node-1', containers: [{ name: 'c', image: 'x' }], volumes };
+    const files = new FakeFiles();
+    const first = world(files, { pods: [pod('a', { spec })] });
+    const there = new Map<string, KubeObject>();
+    for (const name of ['data', 'a-own', 'elsewhere']) {
+      there.set(`persistentvolumeclaims web ${name}`, {
+        metadata: { name, namespace: 'web' },
+        spec: { volumeName: `pv-${name}` },
+      } as KubeObject);
+      there.set(`persistentvolumes undefined pv-${name}`, { metadata: { name: `pv-${name}` } });
+    }
+    let away = false;
+    const api: ClaimResolverDeps['api'] = {
+      get: async <T>({ plural }: { plural: string }, target: { namespace?: string; name?: string }): Promise<T> => {
+        if (away) throw new CodedError('Unavailable', 'away');
+        return there.get(`${plural} ${target.namespace} ${target.name}`) as T;
+      },
+    };
+    const node = { metadata: { name: 'node-1', labels: { zone: 'a' }, resourceVersion: '7' } };
+    const through = first.keeper.claims({ api, node: () => node });
+    const ask = (deps: ClaimResolverDeps, name: string): Promise<KubeObject>[] => [
+      deps.api.get(resources.persistentvolumeclaims, { namespace: 'web', name }),
+      deps.api.get(resources.persistentvolumes, { name: `pv-${name}` }),
+    ];
+    expect(through.node()).toBe(node);
+    const found = await Promise.all(['data', 'a-own', 'elsewhere'].flatMap((name) => ask(through, name)));
+    await first.keeper.write();
+
+    away = true;
+    const second = world(files, { synced: false });
+    await second.keeper.restore();
+    const restored = second.keeper.claims({ api, node: () => undefined });
+    expect(await Promise.all(['data', 'a-own'].flatMap((name) => ask(restored, name)))).toMatchObject(
+      found.slice(0, 4),
+    );
+    expect(restored.node()?.metadata).toEqual({ name: 'node-1', labels: { zone: 'a' } });
+    await expect(Promise.all(ask(restored, 'elsewhere'))).rejects.toThrow('away');
   });
 
   it('has no token to give once it has expired', async () => {
