@@ -154,7 +154,7 @@ export const kubeletFields = {
   cpuManagerReconcilePeriod: or(duration(), '10s'),
   crashLoopBackOff: section({ maxContainerRestartPeriod: or(exactDuration(1000, 300_000), '5m') }),
   enableContentionProfiling: later(no()),
-  enableControllerAttachDetach: later(yes()),
+  enableControllerAttachDetach: yes(),
   // Handlers that deckhand does not have yet, so that false is true already.
   enableDebugFlagsHandler: yes(),
   enableDebuggingHandlers: yes(),

@@ -104,6 +104,13 @@ function checkCgroups(config: Kubelet, wrong: Wrong): void {
   if (!config.cgroupsPerQOS) {
     wrong(['cgroupsPerQOS'], 'is false, but deckhand puts every pod into a cgroup of its own; expected true');
   }
+  // Only the cluster's controller attaches volumes, as the Node's annotation tells it to.
+  if (!config.enableControllerAttachDetach) {
+    wrong(
+      ['enableControllerAttachDetach'],
+      "is false, but deckhand leaves attaching volumes to the cluster's controller; expected true",
+    );
+  }
   if (new Set(asked).size !== asked.length) wrong(path, `is ${shown}; expected each name once`);
   if (asked.includes('none') && asked.length > 1) {
     wrong(path, `is ${shown}; expected none alone, or the others without it`);

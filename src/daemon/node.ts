@@ -1,5 +1,4 @@
 import type { EventRecorder } from '../cluster/port.ts';
-import { FeatureGates } from '../config/feature-gates.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
 import type { Files } from '../host/files/port.ts';
 import { RealKmsg } from '../host/kmsg/real.ts';
@@ -12,9 +11,11 @@ import { OomWatcher } from '../node/oom-watcher.ts';
 import { PodCIDRFollower } from '../node/pod-cidr-follower.ts';
 import { type MemoryUse, PressureMonitor } from '../node/pressure-monitor.ts';
 import { RuntimeFactsSource } from '../node/runtime-facts.ts';
+import { swapWarning } from '../node/swap-warning.ts';
 import type { ServiceLoop } from '../services/loop.ts';
 import type { ApiClients } from './api-clients.ts';
 import type { Caches } from './caches.ts';
+import { declaredFeatures } from './declared-features.ts';
 import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
 import type { Machine } from './machine.ts';
 import type { Pods } from './pods.ts';
@@ -48,24 +49,6 @@ const FIRST_LIST_MS = 30_000;
 /** cm/container_manager.go */
 const CGROUP_V1 =
   'cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. Please migrate to cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1';
-
-/**
- * What status.declaredFeatures says (component-helpers/nodedeclaredfeatures), sorted. Upstream knows five, of which
- * UserNamespacesHostNetworkSupport is not there yet. The API server and the scheduler keep pods that need one away from a node that does not declare it;
- * so does a feature gate that is off.
- */
-const DECLARED_FEATURES: readonly string[] = [
-  'ExtendWebSocketsToKubelet',
-  'InPlacePodLevelResourcesVerticalScaling',
-  'InPlacePodVerticalScalingInitContainers',
-  'RestartAllContainersOnContainerExits',
-];
-
-function declaredFeatures(set: Readonly<Record<string, boolean>>): string[] {
-  const gates = new FeatureGates(set);
-  if (!gates.enabled('NodeDeclaredFeatures')) return [];
-  return DECLARED_FEATURES.filter((feature) => gates.enabled(feature));
-}
 
 /** Waits until no other machine uses this node's name, and builds the node's agent. */
 export async function openNode(foundation: Foundation, deps: NodeDeps, signal: AbortSignal): Promise<NodeParts> {
@@ -101,7 +84,7 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
       maxImages: node.maxImages,
       localStorage: config.eviction.storageIsolation,
       kubeletVersion: `v${KUBERNETES_VERSION}.0+deckhand.${version}`,
-      declaredFeatures: declaredFeatures(config.featureGates),
+      declaredFeatures: declaredFeatures(config.featureGates) ?? [],
       labels: node.labels,
       taints: node.taints,
       providerID: node.providerID,
@@ -150,6 +133,8 @@ export async function openNode(foundation: Foundation, deps: NodeDeps, signal: A
         await Promise.race([running.runtime.whenListed(), clock.sleep(1000, stop)]);
         const run = agent.run(stop);
         tellOfCgroups(foundation, machine, tell);
+        const swapping = swapWarning(machine.facts.kernelVersion, machine.facts.swapBytes > 0);
+        if (swapping !== undefined) tell(swapping);
         await run;
       });
     },

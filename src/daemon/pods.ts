@@ -41,6 +41,7 @@ import { VolumeMetrics } from '../pods/volumes/volume-metrics.ts';
 import type { VolumeStatistics } from '../pods/volumes/volume-statistics.ts';
 import { podAdmission } from './admission.ts';
 import type { Caches } from './caches.ts';
+import { declaredFeatures } from './declared-features.ts';
 import { openDevices, tellPodResources } from './devices.ts';
 import { type Foundation, KUBERNETES_VERSION, runPart } from './foundation.ts';
 import { startHousekeeping } from './housekeeping.ts';
@@ -265,6 +266,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     },
   );
   let shuttingDown = (): boolean => false;
+  const features = declaredFeatures(config.featureGates);
   const loop: PodLoop = new PodLoop(
     { resyncMs: config.pods.syncFrequencyMs },
     {
@@ -289,6 +291,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       resize: resize.forLoop,
       refreshVolumes: (pod) => volumes.refresh(pod),
       qosOf: qosClassOf,
+      ...(features === undefined ? {} : { declaredFeatures: features }),
       hostIPs,
       runtimeName: () => deps.runtimeName,
       recursiveReadOnly,

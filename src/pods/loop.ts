@@ -11,6 +11,7 @@ import type { Pod, PodPhase, PodStatus, QOSClass } from '../model/pod.ts';
 import { isStaticPod } from '../model/static-pod.ts';
 import type { StepExecutor } from './act/executors.ts';
 import { containerReference } from './act/references.ts';
+import { featuresNeededBy } from './admit/needed-features.ts';
 import { byAdmission, PodAdmitter, type PodAdmitterDeps, wasAdmitted } from './admit/pod-admitter.ts';
 import type { Plan, PlanInput } from './diff/plan.ts';
 import { planPod } from './diff/plan-pod.ts';
@@ -69,6 +70,8 @@ export interface PodLoopDeps {
   };
   readonly refreshVolumes: (pod: Pod) => Promise<{ readonly againAtMs?: number }>;
   readonly qosOf: (pod: Pod) => QOSClass;
+  /** What the Node says that it can (status.declaredFeatures); undefined: it says nothing of the kind. */
+  readonly declaredFeatures?: readonly string[];
   readonly hostIPs: () => readonly string[];
   readonly runtimeName: () => string;
   /** Whether the pod's runtime handler can make mounts read-only in depth. */
@@ -394,7 +397,10 @@ export class PodLoop {
     if (pod !== undefined) {
       const before = state.desired;
       state.adopt(this.granted(pod), pod);
-      if (before !== pod) this.resizer?.changed(state, before);
+      if (before !== pod) {
+        this.tellOfFeatures(before, pod);
+        this.resizer?.changed(state, before);
+      }
     }
     // Nobody has said yet that it is unwanted: it goes on as it is.
     if (pod === undefined && !judged) return state;
@@ -402,6 +408,15 @@ export class PodLoop {
     const gone = pod === undefined || (state.intent === 'gone' && state.ending);
     state.intent = gone ? 'gone' : pod.metadata.deletionTimestamp === undefined ? 'run' : 'delete';
     return state;
+  }
+
+  private tellOfFeatures(before: Pod, pod: Pod): void {
+    const { declaredFeatures, events } = this.deps;
+    if (declaredFeatures === undefined) return;
+    const missing = featuresNeededBy(before, pod).filter((feature) => !declaredFeatures.includes(feature));
+    if (missing.length === 0) return;
+    const message = `Pod requires node features that are not available: ${missing.join(', ')}`;
+    events.event(containerReference(pod), 'Warning', 'FailedNodeDeclaredFeaturesCheck', message);
   }
 
   private granted(pod: Pod): Pod {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Container } from '../../src/model/pod.ts';
+import type { Container, PodSpec } from '../../src/model/pod.ts';
 import { PodWorld } from './pod-world.ts';
 
 const app = (more: Partial<Container> = {}): Container => ({ name: 'app', image: 'app:1', ...more });
@@ -120,6 +120,31 @@ describe('what is said when a step fails', () => {
     await world.pass(500);
     expect(messages('FailedPreStopHook')).toEqual(['PreStopHook failed']);
     expect(world.isClean()).toBe(true);
+  });
+});
+
+describe('a change that needs a feature which this node does not declare', () => {
+  it('is told, and named by what is missing', async () => {
+    const world = new PodWorld({ declaredFeatures: ['InPlacePodVerticalScalingInitContainers'] });
+    await world.start();
+    world.apply('p', { resources: { requests: { cpu: '1' } }, initContainers: [app({ name: 'once' })] });
+    await world.pass(50);
+    const change = (of: Partial<PodSpec>): void => {
+      const pod = world.pods.get('ns/p');
+      if (pod !== undefined) world.pods.put({ ...pod, spec: { ...pod.spec, ...of } });
+    };
+    change({ initContainers: [app({ name: 'once', resources: { requests: { cpu: '1' } } })] });
+    await world.pass(50);
+    expect(world.events.filter(({ reason }) => reason === 'FailedNodeDeclaredFeaturesCheck')).toEqual([]);
+    change({ resources: { requests: { cpu: '2' } } });
+    await world.pass(50);
+    expect(world.events.filter(({ reason }) => reason === 'FailedNodeDeclaredFeaturesCheck')).toMatchObject([
+      {
+        pod: 'p',
+        message: 'Pod requires node features that are not available: InPlacePodLevelResourcesVerticalScaling',
+      },
+    ]);
+    await world.stop();
   });
 });
 

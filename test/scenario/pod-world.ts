@@ -202,6 +202,8 @@ export interface RecordedEvent {
 
 export interface PodWorldOptions extends FakeCriOptions {
   /** Which absent pods are unwanted; by default all are. */
+  /** What the Node says that it can. */
+  readonly declaredFeatures?: readonly string[];
   readonly sources?: PodSources;
   readonly maxCrashBackoffMs?: number;
   /** What a container that is being ended waits for before its SIGTERM. */
@@ -353,6 +355,7 @@ export class PodWorld {
         },
         refreshVolumes: async () => ({}),
         qosOf: qosClassOf,
+        ...(this.options.declaredFeatures === undefined ? {} : { declaredFeatures: this.options.declaredFeatures }),
         hostIPs: () => {
           this.looks++;
           return ['192.0.2.9'];

@@ -42,6 +42,8 @@ export interface FakeCriOptions {
   readonly events?: boolean;
   /** What it says its sandboxes are made of. */
   readonly sandboxImage?: string;
+  /** Whether it can checkpoint containers, as CRI-O and containerd 2 can where CRIU is. Default false. */
+  readonly checkpoints?: boolean;
   /** Calls that this runtime does not know; containerd 1.6 lacks runtimeConfig and updatePodSandboxResources. */
   readonly unimplemented?: readonly CriOperation[];
 }
@@ -503,9 +505,15 @@ export class FakeCri implements CriRuntime {
     });
   }
 
-  checkpointContainer(id: string, _location: string, _timeoutSeconds: number): Promise<void> {
+  checkpointContainer(id: string, location: string, timeoutSeconds: number): Promise<void> {
     return this.call('checkpointContainer', this.containerSubject(id), undefined, () => {
-      throw new CodedError('Unimplemented', `CheckpointContainer ${id}: method CheckpointContainer not implemented`);
+      if (this.options.checkpoints !== true) {
+        throw new CodedError('Unimplemented', `CheckpointContainer ${id}: method CheckpointContainer not implemented`);
+      }
+      mustBe('CheckpointContainer', this.get('CheckpointContainer', id), 'RUNNING');
+      mkdirSync(dirname(location), { recursive: true });
+      // An archive that exists is not written over; what is in it is CRIU's affair.
+      writeFileSync(location, JSON.stringify({ id, timeoutSeconds }), { flag: 'wx', mode: 0o600 });
     });
   }
 

@@ -83,6 +83,11 @@ describe('KubeletConfiguration', () => {
       undefined,
       'maxContainerRestartPeriod is "500ms"; expected a duration .* at least 1s',
     ],
+    [
+      'enableControllerAttachDetach: false\n',
+      undefined,
+      'enableControllerAttachDetach is false, but deckhand leaves attaching volumes to the cluster',
+    ],
     ['cgroupsPerQOS: false\nenforceNodeAllocatable: []\n', undefined, 'cgroupsPerQOS is false, but deckhand puts'],
     [
       'enforceNodeAllocatable: [pods, pods]\n',

@@ -57,8 +57,14 @@ export class CsiExpansion {
 
   /** The same with what is known of them already. */
   async atMount(target: ExpansionTarget, able: Capabilities): Promise<void> {
-    const { bound } = target.volume;
-    if (bound === undefined || target.source.readOnly) return;
+    const { bound, readOnly, specName } = target.volume;
+    if (bound === undefined) return;
+    if (readOnly && expansionOf(bound.claim, bound.volume, undefined) !== undefined) {
+      const why = 'requested read-only file system';
+      const message = `MountVolume.NodeExpandVolume failed for volume "${specName}" ${why}`;
+      this.event(target, bound.claim, 'Warning', 'FileSystemResizeFailed', message, true);
+    }
+    if (target.source.readOnly) return;
     await this.grow(target, bound, able);
   }
 

@@ -412,6 +412,17 @@ describe('CsiPlugin', () => {
       expect(events).toEqual([`Pod ${words}`, `PersistentVolumeClaim ${words}`]);
     });
 
+    it('tells of a volume that is used for reading only, and leaves it as it is', async () => {
+      const { bound } = volumeOf();
+      if (bound?.volume.spec?.capacity !== undefined) bound.volume.spec.capacity['storage'] = '4Mi';
+      const readOnly = { ...volumeOf('u2'), readOnly: true, ...(bound === undefined ? {} : { bound }) };
+      await plugin.prepare(readOnly);
+      expect(driver.calls.join()).not.toContain('Expand');
+      const words =
+        'FileSystemResizeFailed MountVolume.NodeExpandVolume failed for volume "pv" requested read-only file system';
+      expect(events).toEqual([`Pod ${words}`, `PersistentVolumeClaim ${words}`]);
+    });
+
     it('does as an older resizer needs, which says nothing of its steps', async () => {
       sizeOf('2Mi');
       claimOf({});
@@ -436,6 +447,7 @@ describe('CsiPlugin', () => {
       await expect(plugin.refresh(volumeOf())).rejects.toThrow(
         'NodeExpandVolume.NodeExpandVolume failed for volume "pv"',
       );
+      expect(events[0]).toMatch(/^Pod VolumeResizeFailed NodeExpandVolume.NodeExpandVolume failed for volume "pv" : /);
       expect(claim()?.status).toMatchObject({ allocatedResourceStatuses: { storage: 'NodeResizeInfeasible' } });
       expect(JSON.stringify(claim()?.status)).toContain(
         'failed to expand pvc with rpc error: code = OutOfRange desc = too large',
