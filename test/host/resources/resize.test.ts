@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Container, Pod, PodCondition, ResourceRequirements } from '../../../src/model/pod.ts';
@@ -21,7 +21,14 @@ const sizes = (cpu: string, memory: string): ResourceRequirements => ({
 describe('a real node that resizes pods which run', () => {
   let node: HarnessNode;
   let pods: NodePods;
-  const resize = (name: string, spec: { containers?: Partial<Container>[]; resources?: ResourceRequirements }) =>
+  const resize = (
+    name: string,
+    spec: {
+      containers?: Partial<Container>[];
+      initContainers?: Partial<Container>[];
+      resources?: ResourceRequirements;
+    },
+  ) =>
     node.deckhand.api.patchSubresource<Pod>(
       resources.pods,
       { namespace: 'default', name, subresource: 'resize' },
@@ -43,8 +50,8 @@ describe('a real node that resizes pods which run', () => {
       10_000,
     );
   /** A cgroup file of the container, by the path below the pod's cgroup that the runtime gave it. */
-  const containerCgroup = (pod: Pod, file: string): string | undefined => {
-    const path = `${pods.podCgroupPath(pod)}/${containerId(pod, 'main')}`;
+  const containerCgroup = (pod: Pod, file: string, container = 'main'): string | undefined => {
+    const path = `${pods.podCgroupPath(pod)}/${containerId(pod, container)}`;
     for (const mount of cgroupHierarchies()) {
       try {
         return readFileSync(join(mount, path, file), 'utf8').trim();
@@ -203,6 +210,45 @@ describe('a real node that resizes pods which run', () => {
     expect(after.status?.allocatedResources).toEqual({ cpu: '200m', memory: '64Mi' });
     expect(restartCount(after)).toBe(0);
     await pods.delete('whole');
+  });
+
+  it('resizes an init container that runs once while it runs, and the next one before it starts', async () => {
+    const init = (name: string): Container =>
+      sh('until [ -e /work/go ]; do sleep 0.1; done', {
+        name,
+        resources: sizes('100m', '16Mi'),
+        volumeMounts: [{ name: 'work', mountPath: '/work' }],
+      });
+    await pods.create(
+      podOf('once', sh(STAY, { resources: sizes('50m', '16Mi') }), {
+        initContainers: [init('first'), init('second')],
+        volumes: [{ name: 'work', emptyDir: {} }],
+      }),
+    );
+    const before = await pods.until('once', 'run its first init container', (pod) =>
+      containerStatus(pod, 'first')?.state?.running === undefined ? undefined : pod,
+    );
+    const to = sizes('200m', '32Mi');
+    await resize('once', { initContainers: ['first', 'second'].map((name) => ({ name, resources: to })) });
+    const grown = await pods.until('once', 'have the new size', (pod) => {
+      const has = containerStatus(pod, 'first')?.resources;
+      return JSON.stringify([has?.limits, has?.requests]) === JSON.stringify([to.limits, to.requests]) && pod;
+    });
+    expect(containerId(grown, 'first')).toBe(containerId(before, 'first'));
+    expect(containerCgroup(grown, 'cpu.cfs_quota_us', 'first')).toBe('20000');
+    expect(containerCgroup(grown, 'memory.limit_in_bytes', 'first')).toBe(String(32 * MIB));
+    expect(pods.podCgroup(grown, 'memory.limit_in_bytes')).toBe(String(32 * MIB));
+    const work = `${node.run.paths.libDir}/kubelet/pods/${grown.metadata.uid}/volumes/kubernetes.io~empty-dir/work`;
+    const seen = pods.until('once', 'begin with the second', (pod) => {
+      const { running, terminated } = containerStatus(pod, 'second')?.state ?? {};
+      return (running ?? terminated) === undefined ? undefined : pod;
+    });
+    writeFileSync(`${work}/go`, '');
+    expect(containerStatus(await seen, 'second')?.allocatedResources).toEqual({ cpu: '200m', memory: '32Mi' });
+    const ready = await pods.ready('once');
+    expect(condition(ready, 'PodResizeInProgress')).toBeUndefined();
+    expect(pods.podCgroup(ready, 'memory.limit_in_bytes')).toBe(String(32 * MIB));
+    await pods.delete('once');
   });
 
   it('refuses at the API what no node could do', async () => {

@@ -269,7 +269,9 @@ describe('podStatus', () => {
   });
 
   it('observedGeneration follows the pod', () => {
-    expect(statusOf({ pod: pod({}, { generation: 7 }) }).observedGeneration).toBe(7);
+    const status = statusOf({ pod: pod({}, { generation: 7 }) });
+    expect(status.observedGeneration).toBe(7);
+    expect(status.conditions?.map((condition) => condition.observedGeneration)).toEqual([7, 7, 7, 7, 7]);
   });
 
   it('of a refused pod says why, and nothing of containers and conditions', () => {
