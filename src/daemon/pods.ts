@@ -105,6 +105,8 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   const mounts = new RealMounts({}, { clock });
   const files = new RealFiles({ guard: new RemoteGuard({}, { mounts, clock }) });
   await files.makeDirectory(config.rootDir, 0o750, 0o755);
+  for (const name of ['pods', 'plugins']) await files.makeDirectory(`${config.rootDir}/${name}`, 0o750);
+  await files.makeDirectory(`${config.rootDir}/checkpoints`, 0o700);
   await files.makeDirectory(config.podLogsDir, 0o755, 0o755);
   await files.makeDirectory(config.containerLogsDir, 0o755, 0o755);
   const stats = new RealStats({ clock, mounts });

@@ -37,6 +37,7 @@ import type { PodSources } from './sources/port.ts';
 import { isStaticPodUid } from './sources/static-pod-uid.ts';
 import { podStatus } from './status/pod-status.ts';
 import { rpcErrorText, StepError } from './step-error.ts';
+import { ATTACH_LIMIT } from './volumes/volume-errors.ts';
 
 export interface PodLoopOptions {
   /** Each pod is looked at again at least this often (kubelet syncFrequency, 60,000 ms). */
@@ -481,7 +482,7 @@ export class PodLoop {
       ...(resize === undefined ? {} : { resize }),
       facts: state,
       probe: (containerId, kind) => probes.result(containerId, kind),
-      node: { networkReady: health.state.networkReady, networkMessage: health.state.message },
+      node: { networkReady: health.state.networkReady, networkMessage: health.state.networkProblem ?? '' },
       now: clock.now(),
     };
   }
@@ -491,6 +492,7 @@ export class PodLoop {
   private report(state: PodState, input: PlanInput, plan: Plan): void {
     if (state.intent === 'gone') return;
     this.reportBackoff(state, plan);
+    this.reportNetwork(state, input, plan);
     const { statuses, hostIPs, qosOf, runtimeName, recursiveReadOnly, cgroupOf } = this.deps;
     const status = podStatus({
       input,
@@ -560,6 +562,17 @@ export class PodLoop {
       status.podIPs.map(({ ip }) => ip),
       ready === true ? up : 'not-ready',
     );
+  }
+
+  /** A pod that waits for the node's network is told so, once for each reason. */
+  private reportNetwork(state: PodState, { node, runtime }: PlanInput, plan: Plan): void {
+    const waits = plan.mode === 'sync' && state.prepared && state.pod.spec.hostNetwork !== true;
+    const problem = waits && !node.networkReady && readySandbox(runtime) === undefined ? node.networkMessage : '';
+    const isNews = problem !== '' && problem !== state.networkProblem;
+    state.networkProblem = problem;
+    if (!isNews) return;
+    const message = `network is not ready: ${problem}`;
+    this.deps.events.event(containerReference(state.pod), 'Warning', 'NetworkNotReady', message);
   }
 
   private reportBackoff(state: PodState, plan: Plan): void {
@@ -637,6 +650,10 @@ export class PodLoop {
     const container = 'container' in step ? step.container : undefined;
     const about = containerReference(state.pod, container);
     switch (step.do) {
+      case 'prepare':
+        if (reason === ATTACH_LIMIT) this.admitter.refuse(state, { reason, message });
+        else events.event(about, 'Warning', reason, message);
+        return;
       case 'resizePod':
         this.resizer?.failed(state, message);
         return;

@@ -63,6 +63,8 @@ export class PodState implements PodFacts {
   readonly adoptedStatus: PodStatus | undefined;
   /** The waiting reason per container that an event was recorded for last. */
   readonly backoffShown = new Map<string, string>();
+  /** What it was told last of the node's network, which it waits for; "": it does not. */
+  networkProblem = '';
   /** Whether this node runs the pod; decided once, and granted to what runs already. */
   admission: 'open' | 'granted' | 'refused' = 'open';
   /** A static pod: no other one of its name stands in its way (any more). */

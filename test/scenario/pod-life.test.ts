@@ -355,6 +355,13 @@ describe('the life of a pod', () => {
     await world.pass(200);
     expect(world.isReady('p')).toBe(false);
     expect(world.isReady('h')).toBe(true);
+    expect(world.events.filter(({ reason }) => reason === 'NetworkNotReady')).toMatchObject([
+      {
+        pod: 'p',
+        message:
+          'network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:cni plugin not initialized',
+      },
+    ]);
     world.cri.setCondition('NetworkReady', true);
     await world.pass(1000);
     expect(world.isReady('p')).toBe(true);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Container, PodSpec } from '../../src/model/pod.ts';
+import { StepError } from '../../src/pods/step-error.ts';
 import { PodWorld } from './pod-world.ts';
 
 const app = (more: Partial<Container> = {}): Container => ({ name: 'app', image: 'app:1', ...more });
@@ -98,6 +99,23 @@ describe('what is said when a step fails', () => {
     world.parts.ensureCgroup = ensureCgroup;
     await world.pass(2000);
     expect(world.isReady('p')).toBe(true);
+  });
+
+  it('VolumeAttachmentLimitExceeded refuses the pod, for good', async () => {
+    const why = 'Node has reached its volume attachment limit, rejecting pod. unmounted volumes=[d]';
+    const { setUpVolumes } = world.parts;
+    world.parts.setUpVolumes = () => Promise.reject(new StepError('VolumeAttachmentLimitExceeded', why));
+    world.apply('p');
+    await world.pass(5000);
+    expect(world.pods.get('ns/p')?.status).toMatchObject({
+      phase: 'Failed',
+      reason: 'VolumeAttachmentLimitExceeded',
+      message: `Pod was rejected: ${why}`,
+    });
+    expect(messages('VolumeAttachmentLimitExceeded')).toEqual([why]);
+    world.parts.setUpVolumes = setUpVolumes;
+    await world.pass(120_000);
+    expect(world.pods.get('ns/p')?.status?.phase).toBe('Failed');
   });
 
   it('FailedKillPod, and the kill is tried again', async () => {

@@ -95,6 +95,8 @@ export interface CsiVolumeStats {
 export interface CsiDrivers {
   /** undefined: none of that name is registered. */
   get(name: string): CsiNode | undefined;
+  /** Has a driver say again how many volumes this node can have of it, and tells the cluster. */
+  update?(name: string): Promise<void>;
   /** Told the name of a driver that has registered. */
   subscribe(listener: (name: string) => void): Unsubscribe;
 }

@@ -108,7 +108,8 @@ export class PodAdmitter {
     return pods;
   }
 
-  private refuse(state: PodState, { reason, message }: Refusal): void {
+  /** Also for what turns out only when a pod that was let in is made ready. */
+  refuse(state: PodState, { reason, message }: Refusal): void {
     const { events, metrics, log } = this.deps;
     state.admission = 'refused';
     state.end = { reason, message: `Pod was rejected: ${message}`, graceSeconds: undefined, refused: true };

@@ -13,6 +13,8 @@ export interface RuntimeHealthState {
   readonly networkReady: boolean;
   /** Why not, in the runtime's words. */
   readonly message: string;
+  /** What kubelet says of a network that is not ready; undefined: it is, or nothing is known of it. */
+  readonly networkProblem?: string;
 }
 
 /** The runtime's own verdict on itself: RuntimeReady and NetworkReady, which new sandboxes wait for. */
@@ -66,9 +68,12 @@ function verdict(status: RuntimeStatus): RuntimeHealthState {
   const runtime = find('RuntimeReady');
   const network = find('NetworkReady');
   const bad = [runtime, network].filter((condition) => condition?.status !== true);
+  const { reason = '', message = '' } = network ?? {};
+  const said = network === undefined ? '<nil>' : `NetworkReady=false reason:${reason} message:${message}`;
   return {
     runtimeReady: runtime?.status === true,
     networkReady: network?.status === true,
+    ...(network?.status === true ? {} : { networkProblem: `container runtime network not ready: ${said}` }),
     message: bad.map((condition) => `${condition?.reason ?? 'Unknown'}: ${condition?.message ?? ''}`).join('; '),
   };
 }

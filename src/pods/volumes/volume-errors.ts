@@ -1,6 +1,9 @@
 import { CodedError, messageOf } from '../../kit/errors.ts';
 import { StepError } from '../step-error.ts';
 
+/** Why a pod is refused whose volumes this node cannot take any more. */
+export const ATTACH_LIMIT = 'VolumeAttachmentLimitExceeded';
+
 /** kubelet's verbs for the work on a volume, as its events begin. */
 export type VolumeWork =
   | 'MountVolume.SetUp failed'
@@ -33,20 +36,23 @@ export interface VolumeFailure {
 /** All failures of a pod's volumes in one; those that were never tried are told as kubelet's sync does (volume_manager.go). */
 export function failureOfAll(failures: readonly VolumeFailure[]): StepError {
   const unresolved = failures.filter((failure) => failure.unresolved);
+  const overLimit = failures.filter(({ error }) => error instanceof StepError && error.reason === ATTACH_LIMIT);
+  if (overLimit.length > 0) {
+    const text =
+      `Node has reached its volume attachment limit, rejecting pod. unmounted volumes=[${namesOf(failures)}], ` +
+      `unattached volumes=[${namesOf(overLimit)}], failed to process volumes=[${namesOf(unresolved)}]: ` +
+      messageOf(overLimit[0]?.error);
+    return new StepError(ATTACH_LIMIT, text, 'ResourceExhausted', overLimit[0]?.error);
+  }
   const tried = failures.filter((failure) => !failure.unresolved).map(({ error }) => error);
   if (unresolved.length > 0) {
-    const names = (list: readonly VolumeFailure[]): string =>
-      list
-        .map(({ name }) => name)
-        .sort()
-        .join(' ');
     const why = unresolved.map(({ error }) => messageOf(error)).join('; ');
     const first = unresolved[0]?.error;
     tried.unshift(
       new StepError(
         'FailedMount',
-        `Unable to attach or mount volumes: unmounted volumes=[${names(failures)}], unattached volumes=[], ` +
-          `failed to process volumes=[${names(unresolved)}]: ${why}`,
+        `Unable to attach or mount volumes: unmounted volumes=[${namesOf(failures)}], unattached volumes=[], ` +
+          `failed to process volumes=[${namesOf(unresolved)}]: ${why}`,
         first instanceof CodedError ? first.code : 'Internal',
         first,
       ),
@@ -56,6 +62,13 @@ export function failureOfAll(failures: readonly VolumeFailure[]): StepError {
   if (tried.length === 1 && first instanceof StepError) return first;
   const { reason, code } = first instanceof StepError ? first : { reason: 'FailedMount', code: 'Internal' as const };
   return new StepError(reason, tried.map(messageOf).join('; '), code, first);
+}
+
+function namesOf(list: readonly VolumeFailure[]): string {
+  return list
+    .map(({ name }) => name)
+    .sort()
+    .join(' ');
 }
 
 export function notReady(specName: string): CodedError {

@@ -1,4 +1,4 @@
-import { readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { connect as tlsConnect } from 'node:tls';
@@ -60,6 +60,25 @@ describe("what the node's API tells", () => {
   const value = ({ samples }: ParsedMetrics, name: string, labels: Record<string, string> = {}): number | undefined =>
     samples.find((one) => one.name === name && Object.entries(labels).every(([key, text]) => one.labels[key] === text))
       ?.value;
+
+  it('has a root directory with the folders that kubelet makes', () => {
+    const root = `${node.run.paths.libDir}/kubelet`;
+    const modes = Object.fromEntries(
+      ['pods', 'plugins', 'plugins_registry', 'pod-resources', 'device-plugins', 'checkpoints'].map((name) => [
+        name,
+        (statSync(`${root}/${name}`).mode & 0o777).toString(8),
+      ]),
+    );
+    expect(modes).toEqual({
+      pods: '750',
+      plugins: '750',
+      plugins_registry: '750',
+      'pod-resources': '750',
+      'device-plugins': '750',
+      checkpoints: '700',
+    });
+    expect(statSync(root).mode & 0o777).toBe(0o750);
+  });
 
   it('lets nobody in who is not known', async () => {
     const nobody = { rejectUnauthorized: false };

@@ -16,6 +16,8 @@ export interface CsiAttachmentsDeps {
 
 /** kubelet waits so long for the attacher (csiTimeout); the pod's whole setting-up ends soon after. */
 const PATIENCE_MS = 120_000;
+/** gRPC status code. */
+const RESOURCE_EXHAUSTED = 8;
 /** VolumeAttachments may only be read one by one: asked for again so often, slower and slower. */
 const POLL_MS = { first: 500, factor: 1.05, most: 7000 };
 
@@ -56,6 +58,12 @@ export class CsiAttachments {
       }
       await this.deps.clock.sleep(pause, signal);
     }
+  }
+
+  /** The driver cannot attach the volume since this node has as many of its volumes as it can (csi_plugin.go). */
+  async exhausted(driver: string, handle: string): Promise<boolean> {
+    const attachment = await this.read(attachmentName(handle, driver, this.nodeName), undefined);
+    return attachment?.status?.attachError?.errorCode === RESOURCE_EXHAUSTED;
   }
 
   private async read(name: string, signal: AbortSignal | undefined): Promise<VolumeAttachment | undefined> {

@@ -8,9 +8,10 @@ import { CodedError, hasCode, messageOf } from '../../../kit/errors.ts';
 import type { Logger } from '../../../kit/log.ts';
 import type { Node } from '../../../model/node.ts';
 import type { CSIDriver } from '../../../model/storage.ts';
-import { rpcErrorText } from '../../step-error.ts';
+import { rpcErrorText, StepError } from '../../step-error.ts';
 import type { FoundVolume, Freshness, Measurement, PodVolume, VolumeLocation, VolumePlugin } from '../plugin.ts';
 import { PodPaths } from '../pod-paths.ts';
+import { ATTACH_LIMIT } from '../volume-errors.ts';
 import type { VolumeMeter } from '../volume-figures.ts';
 import type { VolumeMetrics } from '../volume-metrics.ts';
 import { CsiAttachments } from './csi-attachments.ts';
@@ -299,17 +300,34 @@ export class CsiPlugin implements VolumePlugin {
     const driver = await this.driverObject(source.driver, signal);
     checkLifecycleMode(source, driver);
     const attachable = !source.ephemeral && isAttachable(driver);
-    const { driver: name, handle } = source;
+    const { driver: name } = source;
     // The list of volumes in use may not have been known until the CSIDriver objects were.
     if (attachable) this.deps.usersChanged();
-    const attached = (): Promise<Readonly<Record<string, string>>> =>
-      this.deps.metrics.timed(qualified(name), 'verify_controller_attached_volume', () =>
-        this.attachments.attached(name, handle, volume.specName, signal),
-      );
-    const attachment = attachable ? await attached() : {};
+    const attachment = attachable ? await this.attached(volume, source, driver, signal) : {};
     const client = this.client(name, uid, 'mounter.SetUpAt');
     const able = await this.capabilitiesOf(client);
     return { volume, uid, source, driver, client, able, attachment, signal };
+  }
+
+  private async attached(
+    { specName }: PodVolume,
+    { driver: name, handle }: CsiSource,
+    driver: CSIDriver | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Readonly<Record<string, string>>> {
+    const { metrics, drivers, log } = this.deps;
+    try {
+      return await metrics.timed(qualified(name), 'verify_controller_attached_volume', () =>
+        this.attachments.attached(name, handle, specName, signal),
+      );
+    } catch (error) {
+      const counted = (driver?.spec.nodeAllocatableUpdatePeriodSeconds ?? 0) > 0;
+      if (!counted || signal?.aborted === true || !(await this.attachments.exhausted(name, handle))) throw error;
+      await drivers.update?.(name).catch((why: unknown) => {
+        log.warn({ driver: name, error: messageOf(why) }, 'the count of volumes of a CSI driver was not updated');
+      });
+      throw new StepError(ATTACH_LIMIT, messageOf(error), 'ResourceExhausted', error);
+    }
   }
 
   /** Answers the staging path; undefined where the driver does not stage. */

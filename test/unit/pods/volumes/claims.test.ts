@@ -9,6 +9,7 @@ import { Metrics } from '../../../../src/kit/metrics.ts';
 import type { Node } from '../../../../src/model/node.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../../../src/model/objects.ts';
 import type { Pod, Volume } from '../../../../src/model/pod.ts';
+import { StepError } from '../../../../src/pods/step-error.ts';
 import { ClaimResolver } from '../../../../src/pods/volumes/claims.ts';
 import type { FoundVolume, PodVolume, VolumePlugin } from '../../../../src/pods/volumes/plugin.ts';
 import { PodVolumes } from '../../../../src/pods/volumes/pod-volumes.ts';
@@ -25,8 +26,10 @@ class WitnessPlugin implements VolumePlugin {
   readonly supportsMountOptions = true;
   readonly calls: string[] = [];
   failing: string | undefined;
+  error: Error | undefined;
 
   async prepare({ specName, readOnly, pod }: PodVolume): Promise<void> {
+    if (this.error !== undefined) throw this.error;
     this.calls.push(`prepare ${pod.metadata.uid} ${specName}${readOnly ? ' ro' : ''}`);
     if (this.failing !== undefined) throw new CodedError('Internal', this.failing);
   }
@@ -288,6 +291,15 @@ describe('volumes by claim', () => {
         'force_cleaned_failed_volume_operation_errors_total 1',
       ]),
     );
+  });
+
+  it('names the volumes of a pod that is over the limit', async () => {
+    witness.error = new StepError('VolumeAttachmentLimitExceeded', 'timed out');
+    await expect(volumes.setUp(podWith(DATA))).rejects.toMatchObject({
+      reason: 'VolumeAttachmentLimitExceeded',
+      message:
+        'Node has reached its volume attachment limit, rejecting pod. unmounted volumes=[data], unattached volumes=[data], failed to process volumes=[]: timed out',
+    });
   });
 
   it('says which volume could not be set up, by the volume’s own name', async () => {

@@ -34,6 +34,7 @@ describe('CsiPlugin', () => {
   let registered: Map<string, FakeCsiNode>;
   let tellRegistered: (name: string) => void;
   let wentOn: string[];
+  let updated: string[];
   let events: string[];
   let plugin: CsiPlugin;
   let tokens: number;
@@ -49,6 +50,7 @@ describe('CsiPlugin', () => {
     node = { metadata: { name: 'n' } };
     nodeListeners = new Set();
     wentOn = [];
+    updated = [];
     events = [];
     tokens = 0;
     objects = new FakeView([driverObject({ attachRequired: false })]);
@@ -81,6 +83,7 @@ describe('CsiPlugin', () => {
         mounts,
         drivers: {
           get: (name) => registered.get(name),
+          update: async (name) => void updated.push(name),
           subscribe: (listener) => {
             tellRegistered = listener;
             return () => {};
@@ -347,6 +350,26 @@ describe('CsiPlugin', () => {
     );
     plugin.forget('u1');
     expect(plugin.users.inUse()).toEqual([]);
+  });
+
+  it('finds that this node has as many volumes of the driver as it can, where the driver counts them', async () => {
+    api.put<VolumeAttachment>(resources.volumeattachments, {
+      metadata: { name: attachmentName('vol', DRIVER, 'n') },
+      spec: { attacher: DRIVER, nodeName: 'n', source: { persistentVolumeName: 'pv' } },
+      status: { attached: false, attachError: { message: 'too many', errorCode: 8 } },
+    });
+    const attempt = async (spec: CSIDriver['spec']): Promise<unknown> => {
+      objects.put(driverObject(spec));
+      const prepared = plugin.prepare(volumeOf()).catch((error: unknown) => error);
+      await clock.advance(120_000);
+      return prepared;
+    };
+    expect(await attempt({})).toMatchObject({ code: 'DeadlineExceeded' });
+    expect(updated).toEqual([]);
+    expect(await attempt({ nodeAllocatableUpdatePeriodSeconds: 60 })).toMatchObject({
+      reason: 'VolumeAttachmentLimitExceeded',
+    });
+    expect(updated).toEqual([DRIVER]);
   });
 
   it('publishes again where the driver wants that, with new tokens, and keeps what is there if that fails', async () => {
