@@ -53,6 +53,7 @@ import type { DaemonPodSources } from './pod-sources.ts';
 import { openResize } from './resize.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
 import { startShutdown } from './shutdown.ts';
+import { openTrustBundles } from './trust-bundles.ts';
 import { readHostIds } from './user-namespaces.ts';
 import { openVolumeStatistics } from './volume-statistics.ts';
 
@@ -147,9 +148,16 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       log: logOf('volumes'),
     },
   );
+  const trustBundles = openTrustBundles(foundation, {
+    api,
+    metrics: caches.metrics,
+    pods: () => deps.sources.pods.values(),
+    changed: (uids) => loop.objectChanged(uids),
+  });
   const volumes = new PodVolumes(
     { rootDirectory: config.rootDir },
     {
+      ...(trustBundles === undefined ? {} : { trustBundles }),
       files,
       mounts,
       clock,

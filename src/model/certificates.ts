@@ -11,6 +11,15 @@ export const SIGNERS = {
 export const NODES_ORGANIZATION = 'system:nodes';
 export const NODE_USER_PREFIX = 'system:node:';
 
+/** certificates.k8s.io/v1beta1. */
+export interface ClusterTrustBundle extends KubeObject {
+  spec: {
+    signerName?: string;
+    /** PEM text of certificates. */
+    trustBundle: string;
+  };
+}
+
 /** certificates.k8s.io/v1. */
 export interface CertificateSigningRequest extends KubeObject {
   spec: {

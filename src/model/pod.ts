@@ -1,4 +1,4 @@
-import type { IntOrString, KubeObject, ObjectMeta, QuantityText, ResourceList } from './meta.ts';
+import type { IntOrString, KubeObject, LabelSelector, ObjectMeta, QuantityText, ResourceList } from './meta.ts';
 import type { PersistentVolumeClaim } from './objects.ts';
 
 export interface Pod extends KubeObject {
@@ -287,7 +287,13 @@ export interface VolumeProjection {
   secret?: { name?: string; items?: KeyToPath[]; optional?: boolean };
   downwardAPI?: { items?: DownwardAPIVolumeFile[] };
   serviceAccountToken?: { audience?: string; expirationSeconds?: number; path: string };
-  clusterTrustBundle?: unknown;
+  clusterTrustBundle?: {
+    name?: string;
+    signerName?: string;
+    labelSelector?: LabelSelector;
+    optional?: boolean;
+    path: string;
+  };
 }
 
 export type HostPathType =

@@ -46,6 +46,10 @@ export const resources = {
     'CertificateSigningRequest',
     false,
   ),
+  clustertrustbundles: {
+    ...of('certificates.k8s.io', 'clustertrustbundles', 'ClusterTrustBundle', false),
+    version: 'v1beta1',
+  },
   runtimeclasses: of('node.k8s.io', 'runtimeclasses', 'RuntimeClass', false),
   csidrivers: of('storage.k8s.io', 'csidrivers', 'CSIDriver', false),
   csinodes: of('storage.k8s.io', 'csinodes', 'CSINode', false),

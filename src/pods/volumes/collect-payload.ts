@@ -8,12 +8,15 @@ import { podFieldValue } from '../environment/field-ref.ts';
 import { containerOf, resourceFieldValue } from '../environment/resource-field-ref.ts';
 import { effectiveContext } from '../security/effective-context.ts';
 import { addConfigMap, addSecret, type Payload, PayloadBuilder } from './payload.ts';
+import type { TrustBundles } from './trust-bundles.ts';
 import { allContainers } from './volume-source.ts';
 
 export interface PayloadSources {
   readonly objects: Pick<ObjectSource, 'get'>;
   readonly tokens: Pick<TokenSource, 'token'>;
   readonly allocatable: () => ResourceList;
+  /** Certificates of the cluster; without (gate ClusterTrustBundleProjection) no pod can have them. */
+  readonly trustBundles?: Pick<TrustBundles, 'byName' | 'bySigner'>;
 }
 
 const DEFAULT_MODE = 0o644;
@@ -76,11 +79,13 @@ async function addProjection(
   else if (source.downwardAPI !== undefined) addDownward(builder, pod, source.downwardAPI.items, mode, sources);
   else if (source.serviceAccountToken !== undefined) {
     return addToken(builder, pod, source.serviceAccountToken, mode, sources);
+  } else if (source.clusterTrustBundle !== undefined) {
+    await addTrustBundle(builder, pod, source.clusterTrustBundle, mode, sources);
   } else {
     const kind = Object.keys(source)[0] ?? 'nothing';
     throw new CodedError(
       'Unimplemented',
-      `projection of ${kind} is not supported; want configMap, secret, downwardAPI or serviceAccountToken`,
+      `projection of ${kind} is not supported; want configMap, secret, downwardAPI, serviceAccountToken or clusterTrustBundle`,
       { type: kind },
     );
   }
@@ -168,12 +173,42 @@ async function addToken(
     audience: source.audience || undefined,
     expirationSeconds: source.expirationSeconds ?? TOKEN_SECONDS,
   });
-  // A token is for one user or one group where the pod has such (KEP-1205; pkg/volume/projected).
+  addShielded(builder, pod, source.path, token, mode);
+  return renewAt;
+}
+
+async function addTrustBundle(
+  builder: PayloadBuilder,
+  pod: Pod,
+  { name, signerName, labelSelector, optional = false, path }: NonNullable<VolumeProjection['clusterTrustBundle']>,
+  mode: number,
+  { trustBundles }: PayloadSources,
+): Promise<void> {
+  if (trustBundles === undefined) {
+    const gates = 'ClusterTrustBundle and ClusterTrustBundleProjection';
+    throw new CodedError(
+      'Unimplemented',
+      `projection of clusterTrustBundle needs the feature gates ${gates}, which are off on this node`,
+      { type: 'clusterTrustBundle' },
+    );
+  }
+  if (name === undefined && signerName === undefined) {
+    const why = 'ClusterTrustBundle projection requires either name or signerName to be set';
+    throw new CodedError('InvalidObject', why);
+  }
+  const text =
+    name === undefined
+      ? await trustBundles.bySigner(signerName ?? '', labelSelector, optional)
+      : await trustBundles.byName(name, optional);
+  addShielded(builder, pod, path, text, mode);
+}
+
+/** For one user or one group where the pod has such (KEP-1205; pkg/volume/projected). */
+function addShielded(builder: PayloadBuilder, pod: Pod, path: string, text: string, mode: number): void {
   const owner = commonUser(pod);
   const shielded = owner !== undefined || pod.spec.securityContext?.fsGroup !== undefined;
-  const file = { data: Buffer.from(token, 'utf8'), mode: shielded ? 0o600 : mode };
-  builder.add(source.path, owner === undefined ? file : { ...file, uid: owner }, true);
-  return renewAt;
+  const file = { data: Buffer.from(text, 'utf8'), mode: shielded ? 0o600 : mode };
+  builder.add(path, owner === undefined ? file : { ...file, uid: owner }, true);
 }
 
 /** The user that all containers of a pod run as by its spec; undefined when they differ or one names none. */

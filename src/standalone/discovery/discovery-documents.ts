@@ -1,5 +1,12 @@
 import { METRICS_GROUP, METRICS_VERSION, metricsResources } from '../metrics/metrics-api.ts';
-import { RESOURCE_VERBS, type ServedResource, type Subresource, servedGroups, servedIn } from './served-resources.ts';
+import {
+  RESOURCE_VERBS,
+  type ServedResource,
+  type Subresource,
+  servedGroups,
+  servedIn,
+  servedVersions,
+} from './served-resources.ts';
 
 /** GET /api */
 export function legacyVersions(serverAddress: string): unknown {
@@ -24,13 +31,13 @@ function groups(metrics: boolean): string[] {
   return metrics ? [...servedGroups(), METRICS_GROUP].sort() : servedGroups();
 }
 
-function versionOf(group: string): string {
-  return group === METRICS_GROUP ? METRICS_VERSION : 'v1';
+function versionsOf(group: string): string[] {
+  return group === METRICS_GROUP ? [METRICS_VERSION] : servedVersions(group);
 }
 
 function groupOf(name: string): object {
-  const version = { groupVersion: `${name}/${versionOf(name)}`, version: versionOf(name) };
-  return { name, versions: [version], preferredVersion: version };
+  const versions = versionsOf(name).map((version) => ({ groupVersion: `${name}/${version}`, version }));
+  return { name, versions, preferredVersion: versions[0] };
 }
 
 /** GET /api/v1 and /apis/GROUP/v1; undefined when there is nothing. */
@@ -84,13 +91,11 @@ export function aggregatedDiscovery(root: 'api' | 'apis', version: 'v2' | 'v2bet
     metadata: {},
     items: names.map((name) => ({
       metadata: name === '' ? { creationTimestamp: null } : { name, creationTimestamp: null },
-      versions: [
-        {
-          version: versionOf(name),
-          freshness: 'Current',
-          resources: aggregatedResources(name === '' ? 'v1' : `${name}/${versionOf(name)}`),
-        },
-      ],
+      versions: versionsOf(name).map((version) => ({
+        version,
+        freshness: 'Current',
+        resources: aggregatedResources(name === '' ? version : `${name}/${version}`),
+      })),
     })),
   };
 }

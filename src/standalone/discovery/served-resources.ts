@@ -79,6 +79,7 @@ export const servedResources: readonly ServedResource[] = [
     ['csr'],
     [{ name: 'approval', verbs: ['get', 'patch', 'update'] }, status],
   ),
+  serve(resources.clustertrustbundles),
   serve(resources.priorityclasses, ['pc']),
   serve(resources.runtimeclasses),
   serve(resources.csidrivers),
@@ -119,6 +120,12 @@ export function servedIn(apiVersion: string): { readonly stored: ServedResource[
 export function servedGroups(): string[] {
   const groups = [...servedResources, ...servedReviews].map(({ type }) => type.group);
   return [...new Set(groups)].filter((group) => group !== '').sort();
+}
+
+/** The versions of a group that kinds are served in, the preferred one first. */
+export function servedVersions(group: string): string[] {
+  const types = [...servedResources, ...servedReviews].map(({ type }) => type).filter((type) => type.group === group);
+  return [...new Set(types.map(({ version }) => version))].sort();
 }
 
 export function hasStatus(resource: ServedResource): boolean {

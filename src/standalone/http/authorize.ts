@@ -36,6 +36,7 @@ const NODE_RULES: Readonly<Record<string, readonly string[]>> = {
   priorityclasses: READ,
   runtimeclasses: READ,
   csidrivers: READ,
+  clustertrustbundles: READ,
   csinodes: ['get', 'create', 'update', 'patch', 'delete'],
   volumeattachments: ['get'],
   events: ['create', 'update', 'patch'],

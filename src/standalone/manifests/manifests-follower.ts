@@ -23,6 +23,7 @@ const ORDER: readonly ResourceType[] = [
   resources.priorityclasses,
   resources.runtimeclasses,
   resources.csidrivers,
+  resources.clustertrustbundles,
   resources.storageclasses,
   resources.serviceaccounts,
   resources.secrets,

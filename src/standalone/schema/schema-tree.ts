@@ -9,15 +9,15 @@ import { type Definition, findDefinitions, parseFields } from './parse-definitio
 import type { ObjectSchema, Schema, Schemas } from './port.ts';
 
 const GROUP_PREFIX: Readonly<Record<string, string>> = {
-  '': 'io.k8s.api.core.v1',
-  'discovery.k8s.io': 'io.k8s.api.discovery.v1',
-  'certificates.k8s.io': 'io.k8s.api.certificates.v1',
-  'coordination.k8s.io': 'io.k8s.api.coordination.v1',
-  'scheduling.k8s.io': 'io.k8s.api.scheduling.v1',
-  'node.k8s.io': 'io.k8s.api.node.v1',
-  'storage.k8s.io': 'io.k8s.api.storage.v1',
-  'authentication.k8s.io': 'io.k8s.api.authentication.v1',
-  policy: 'io.k8s.api.policy.v1',
+  '': 'io.k8s.api.core',
+  'discovery.k8s.io': 'io.k8s.api.discovery',
+  'certificates.k8s.io': 'io.k8s.api.certificates',
+  'coordination.k8s.io': 'io.k8s.api.coordination',
+  'scheduling.k8s.io': 'io.k8s.api.scheduling',
+  'node.k8s.io': 'io.k8s.api.node',
+  'storage.k8s.io': 'io.k8s.api.storage',
+  'authentication.k8s.io': 'io.k8s.api.authentication',
+  policy: 'io.k8s.api.policy',
 };
 
 /** The definitions, each parsed when first asked for. */
@@ -38,8 +38,7 @@ export class SchemaTree implements Schemas {
 
   rootOf(type: Pick<ResourceType, 'group' | 'version' | 'kind'>): ObjectSchema | undefined {
     const definition = this.definitions.get(type.kind);
-    if (definition === undefined || type.version !== 'v1') return undefined;
-    if (definition.fullName !== `${GROUP_PREFIX[type.group]}.${type.kind}`) return undefined;
+    if (definition?.fullName !== `${GROUP_PREFIX[type.group]}.${type.version}.${type.kind}`) return undefined;
     const schema = this.named(type.kind);
     return schema.fields.has('metadata') && schema.fields.has('apiVersion') ? schema : undefined;
   }

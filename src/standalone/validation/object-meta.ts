@@ -19,6 +19,8 @@ function nameRuleOf(type: ResourceType): NameRule {
   if (type.plural === resources.services.plural) return dns1035LabelError;
   // "We don't care what you call your certificate requests": bootstrap names are base64url.
   if (type.plural === resources.certificatesigningrequests.plural) return () => undefined;
+  // Its own rules are stricter, and speak of colons (validateClusterTrustBundle).
+  if (type.plural === resources.clustertrustbundles.plural) return () => undefined;
   return dns1123SubdomainError;
 }
 

@@ -1,4 +1,4 @@
-import type { CertificateSigningRequest } from '../../model/certificates.ts';
+import type { CertificateSigningRequest, ClusterTrustBundle } from '../../model/certificates.ts';
 import type { KubeObject } from '../../model/meta.ts';
 import type { Node } from '../../model/node.ts';
 import type {
@@ -19,6 +19,7 @@ import type { CSIDriver, CSINode, StorageClass, VolumeAttachment } from '../../m
 import { validateSigningRequest } from '../certificates/signing-request-rules.ts';
 import type { FieldError } from '../port.ts';
 import { validateEvent, validateLease, validateNode, validatePriorityClass } from './cluster-objects.ts';
+import { validateClusterTrustBundle } from './cluster-trust-bundle.ts';
 import { validateConfigMap, validateSecret } from './config.ts';
 import { validateEndpointSlice } from './endpoint-slice.ts';
 import { validateObjectMeta } from './object-meta.ts';
@@ -92,6 +93,8 @@ function validateKind(
         previous as CertificateSigningRequest | undefined,
         subresource,
       );
+    case resources.clustertrustbundles.plural:
+      return validateClusterTrustBundle(object as ClusterTrustBundle, previous as ClusterTrustBundle | undefined);
     case resources.serviceaccounts.plural:
       return imagePullSecretErrors((object as ServiceAccount).imagePullSecrets, 'imagePullSecrets');
     default:

@@ -124,6 +124,10 @@ CertificateSigningRequestCondition {
   type!:string; status!:string; reason:string; message:string; lastUpdateTime:time; lastTransitionTime:time
 }
 
+@io.k8s.api.certificates.v1beta1
+ClusterTrustBundle { apiVersion:string; kind:string; metadata:ObjectMeta; spec!:ClusterTrustBundleSpec }
+ClusterTrustBundleSpec { signerName:string; trustBundle!:string }
+
 @io.k8s.api.scheduling.v1
 PriorityClass {
   apiVersion:string; kind:string; metadata:ObjectMeta; value!:int32; globalDefault:boolean; description:string
