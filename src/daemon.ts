@@ -34,7 +34,9 @@ import { type Clock, SystemClock } from './kit/clock.ts';
 import { CodedError, messageOf } from './kit/errors.ts';
 import type { Logger } from './kit/log.ts';
 import { Metrics } from './kit/metrics.ts';
+import { isExtendedResource } from './node/extended-resources.ts';
 import type { NodeAgent } from './node/node-agent.ts';
+import { DevicePluginHandler } from './pods/devices/plugin-handler.ts';
 import { LocalReadiness } from './pods/local-readiness.ts';
 import type { ServiceLoop } from './services/loop.ts';
 
@@ -202,7 +204,7 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
   });
   sources.run({ api, loop: pods.loop, statuses, node: () => caches.node.get(config.nodeName) });
   nodeParts.run({ pods, services, hostIPs });
-  plugins.run();
+  plugins.run(new DevicePluginHandler(pods.devices, { isExtendedResource }));
   const checks = healthChecks({ pods, services, node });
   await serveHealth(foundation, checks);
   const known = nodePods(sources.pods, pods.loop);

@@ -11,17 +11,18 @@ import { CsiAllocatable } from '../node/plugins/csi-allocatable.ts';
 import { CsiDriverRegistry } from '../node/plugins/csi-driver-registry.ts';
 import { CsiNodeWriter } from '../node/plugins/csi-node-writer.ts';
 import { PluginWatcher } from '../node/plugins/plugin-watcher.ts';
+import type { PluginHandler } from '../node/plugins/port.ts';
 import { type Foundation, runPart } from './foundation.ts';
 
 export interface Plugins {
   readonly csiDrivers: CsiDriverRegistry;
   /** The cluster's CSIDriver objects, watched from the first question on. */
   csiDriverObjects(): View<CSIDriver>;
-  /** Begins to look for plugins. */
-  run(): void;
+  /** Begins to look for plugins; `devices` takes those that have devices. */
+  run(devices: PluginHandler): void;
 }
 
-/** What plugs into this node by a socket below the root directory: CSI drivers. */
+/** What plugs into this node by a socket below the root directory: CSI drivers, and plugins that have devices. */
 export function openPlugins(
   foundation: Foundation,
   { api, files, metrics }: { api: ApiClient; files: Files; metrics: WatchCacheMetrics },
@@ -40,17 +41,18 @@ export function openPlugins(
     log: logger,
   });
   closers.add('CSI drivers', () => csiDrivers.close());
-  const watcher = new PluginWatcher(
-    { directory: `${config.rootDir}/plugins_registry` },
-    {
-      files,
-      watch: watchDirectory,
-      registration: new RealPluginRegistration({ clock }),
-      handlers: { CSIPlugin: csiDrivers },
-      clock,
-      log: logger,
-    },
-  );
+  const watcherFor = (devices: PluginHandler): PluginWatcher =>
+    new PluginWatcher(
+      { directory: `${config.rootDir}/plugins_registry` },
+      {
+        files,
+        watch: watchDirectory,
+        registration: new RealPluginRegistration({ clock }),
+        handlers: { CSIPlugin: csiDrivers, DevicePlugin: devices },
+        clock,
+        log: logger,
+      },
+    );
   let cache: WatchCache<CSIDriver, CSIDriver> | undefined;
   const csiDriverObjects = (): View<CSIDriver> => {
     if (cache === undefined) {
@@ -70,7 +72,8 @@ export function openPlugins(
   return {
     csiDrivers,
     csiDriverObjects,
-    run: () => {
+    run: (devices) => {
+      const watcher = watcherFor(devices);
       runPart(foundation, 'CSINode', (signal) => csiNode.initialize(signal));
       runPart(foundation, 'plugins', (signal) => watcher.run(signal));
       runPart(foundation, 'CSI volume counts', (signal) => allocatable.run(signal));

@@ -57,6 +57,8 @@ export class DeviceManager {
   private readonly endpoints = new Map<string, Endpoint>();
   private readonly removed = new Set<string>();
   private readonly ledger = new DeviceLedger();
+  /** The socket of each resource's plugin. */
+  private readonly sockets = new Map<string, string>();
   private last: Promise<unknown> = Promise.resolve();
   private server: { close(): Promise<void> } | undefined;
 
@@ -175,7 +177,7 @@ export class DeviceManager {
   // ── plugins ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private async register({ version, endpoint, resource }: DeviceRegistration): Promise<void> {
-    const { host, isExtendedResource, log } = this.deps;
+    const { isExtendedResource } = this.deps;
     if (version !== 'v1beta1') {
       throw new CodedError(
         'InvalidArgument',
@@ -190,7 +192,13 @@ export class DeviceManager {
       const why = `endpoint ${JSON.stringify(endpoint)} must be the name of a socket in ${this.directory}`;
       throw new CodedError('InvalidArgument', why, { resource });
     }
-    const plugin = host.connect(`${this.directory}/${endpoint}`);
+    await this.connect(resource, `${this.directory}/${endpoint}`);
+  }
+
+  /** Takes the plugin of a resource; one that was there before gives way. `endpoint` is its socket. */
+  async connect(resource: string, endpoint: string): Promise<void> {
+    const { host, log } = this.deps;
+    const plugin = host.connect(endpoint);
     let options: DevicePluginOptions;
     try {
       options = await plugin.options();
@@ -209,12 +217,23 @@ export class DeviceManager {
     const devices = unhealthy(previous?.devices ?? new Map());
     const entry: Endpoint = { plugin, options, stop: new AbortController(), devices, goneAt: undefined };
     this.endpoints.set(resource, entry);
+    this.sockets.set(resource, endpoint);
     this.removed.delete(resource);
     log.info({ resource, endpoint }, 'a device plugin has registered');
     void plugin
       .watch((found) => this.devicesAre(resource, entry, found), entry.stop.signal)
       .catch((error: unknown) => log.warn({ resource, error: messageOf(error) }, 'a device plugin broke off'))
       .then(() => this.gone(resource, entry));
+  }
+
+  /** The socket of a plugin is gone; another plugin may have the resource by now. */
+  disconnect(resource: string, endpoint: string): void {
+    if (this.sockets.get(resource) !== endpoint) return;
+    this.sockets.delete(resource);
+    const entry = this.endpoints.get(resource);
+    if (entry === undefined) return;
+    if (entry.goneAt === undefined) this.gone(resource, entry);
+    entry.stop.abort();
   }
 
   private devicesAre(resource: string, entry: Endpoint, found: readonly PluginDevice[]): void {

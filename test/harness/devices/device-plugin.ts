@@ -12,6 +12,8 @@ export interface DevicePluginOptions {
   /** device-plugins/ below kubelet's root directory. */
   readonly directory: string;
   readonly resource: string;
+  /** Instead of kubelet.sock: the folder plugins_registry/, in which it listens and waits to be found. */
+  readonly registry?: string;
   readonly preStart?: boolean;
   readonly preferred?: (request: { available: string[]; mustInclude: string[]; size: number }) => string[];
   /** What a container gets with these devices (ContainerAllocateResponse). */
@@ -30,8 +32,12 @@ export class DevicePlugin {
   readonly calls: { readonly method: string; readonly ids: string[] }[] = [];
   /** Errors that calls of a method end with. */
   readonly faults = new Map<string, string>();
+  /** What it was told of its registration through plugins_registry/. */
+  readonly statuses: { readonly registered: boolean; readonly error: string }[] = [];
+  versions: readonly string[] = ['v1beta1'];
   private readonly options: DevicePluginOptions;
   private readonly schema = loadProtos('deviceplugin');
+  private readonly registration = loadProtos('pluginregistration');
   private readonly listeners = new Set<() => void>();
   private devices: readonly PluginDevice[];
   private server: Server | undefined;
@@ -41,15 +47,29 @@ export class DevicePlugin {
     this.devices = devices;
   }
 
+  private get socket(): string {
+    return `${this.options.registry ?? this.options.directory}/${this.endpoint}`;
+  }
+
   get endpoint(): string {
     return `${this.options.resource.replace(/[^a-z0-9]/g, '-')}.sock`;
   }
 
   /** Listens and announces itself. */
   async start(): Promise<void> {
-    const socket = `${this.options.directory}/${this.endpoint}`;
+    const { registry, resource } = this.options;
+    const { socket } = this;
     rmSync(socket, { force: true });
     const server = new Server();
+    if (registry !== undefined) {
+      addService(server, this.registration.lookupService('pluginregistration.Registration'), {
+        GetInfo: async () => ({ type: 'DevicePlugin', name: resource, endpoint: '', supportedVersions: this.versions }),
+        NotifyRegistrationStatus: async (request) => {
+          this.statuses.push({ registered: request['pluginRegistered'] === true, error: String(request['error']) });
+          return {};
+        },
+      });
+    }
     addService(server, this.schema.lookupService('v1beta1.DevicePlugin'), this.handlers(), {
       ListAndWatch: async (send, closed) => {
         const tell = (): void => send({ devices: this.devices });
@@ -65,7 +85,7 @@ export class DevicePlugin {
       );
     });
     this.server = server;
-    await this.register();
+    if (registry === undefined) await this.register();
   }
 
   async register(request: object = {}): Promise<void> {
@@ -83,7 +103,7 @@ export class DevicePlugin {
   stop(): void {
     this.server?.forceShutdown();
     this.server = undefined;
-    rmSync(`${this.options.directory}/${this.endpoint}`, { force: true });
+    rmSync(this.socket, { force: true });
   }
 
   private handlers(): Record<string, Handler> {

@@ -173,4 +173,33 @@ describe('device plugins on real containerd', () => {
     await pods.delete('one');
     await pods.gone('one');
   });
+
+  it('takes plugins that it finds in plugins_registry, tells them so, and why not', async () => {
+    const resource = 'example.com/found';
+    const registry = `${node.run.paths.libDir}/kubelet/plugins_registry`;
+    const found = new DevicePlugin(
+      { directory, registry, resource, grant: (ids) => ({ envs: { FOUND: ids.join() } }) },
+      [{ ID: 'x', health: 'Healthy' }],
+    );
+    const old = new DevicePlugin({ directory, registry, resource: 'example.com/old' }, []);
+    old.versions = ['v1alpha'];
+    await Promise.all([found.start(), old.start()]);
+    const counts = async (capacity: string, allocatable: string): Promise<boolean> => {
+      const now = await status();
+      return now?.capacity?.[resource] === capacity && now.allocatable?.[resource] === allocatable;
+    };
+    await waitFor('its device to be counted', () => counts('1', '1'));
+    expect(found.statuses).toEqual([{ registered: true, error: '' }]);
+    await waitFor('the other to be told', () => old.statuses.length > 0);
+    expect(old.statuses[0]?.error).toContain(
+      'manager version, v1beta1, is not among plugin supported versions [v1alpha]',
+    );
+    await pods.create(podOf('found', sh(`echo found=$FOUND; ${STAY}`, { resources: { limits: { [resource]: '1' } } })));
+    await pods.untilLog(await pods.ready('found'), 'found=x');
+    found.stop();
+    old.stop();
+    await waitFor('its device to be unhealthy', () => counts('1', '0'));
+    await pods.delete('found', 0);
+    await pods.gone('found');
+  });
 });
