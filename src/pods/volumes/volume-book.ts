@@ -26,7 +26,11 @@ export class VolumeBook {
     const ofPod = this.ready.get(uid) ?? new Map<string, ResolvedVolume>();
     const { name } = resolved.podVolume.volume;
     const isNew = !ofPod.has(name);
-    this.ready.set(uid, ofPod.set(name, resolved));
+    const { plugin, podVolume } = resolved;
+    // The pod changes and is replaced as a whole; what is kept here must not keep an old one.
+    const { name: podName = '', namespace = '' } = podVolume.pod.metadata;
+    const pod = { metadata: { uid, name: podName, namespace }, spec: { containers: [] } };
+    this.ready.set(uid, ofPod.set(name, { plugin, podVolume: { ...podVolume, pod } }));
     return isNew;
   }
 
