@@ -248,7 +248,7 @@ const GROUPS: readonly FlagGroup[] = [
   {
     title: 'Services',
     flags: [
-      proxy('proxy-mode', 'mode', 'text', 'MODE', 'nftables or iptables (default: nftables if it works here)'),
+      proxy('proxy-mode', 'mode', 'text', 'MODE', 'nftables, iptables or ipvs (default: nftables if it works here)'),
       proxy(
         'cluster-cidr',
         'clusterCIDR',

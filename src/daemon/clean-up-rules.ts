@@ -4,6 +4,7 @@ import { RealIpvs } from '../host/ipvs/real.ts';
 import { type NftablesPort, nftFamily } from '../host/nftables/port.ts';
 import { openNftables } from '../host/nftables/real.ts';
 import { RealServiceDevice } from '../host/service-device/real.ts';
+import type { Clock } from '../kit/clock.ts';
 import { messageOf } from '../kit/errors.ts';
 import { type Logger, silent } from '../kit/log.ts';
 import type { IPFamily } from '../model/service.ts';
@@ -24,6 +25,8 @@ export interface CleanedUp {
 const families = ['IPv4', 'IPv6'] as const;
 /** kube-proxy's table in nftables mode. */
 const KUBE_PROXY_TABLE = 'kube-proxy';
+const PATIENCE_MS = 60_000;
+const PAUSE_MS = 1_000;
 
 /**
  * Takes all Service rules of deckhand away, and with `kubeProxy` those of kube-proxy in any of its modes. Its chains in
@@ -55,7 +58,7 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
 }
 
 /** What deckhand itself wrote in the mode that is not used now; after its rules in the other one are in the kernel. */
-export async function removeOtherMode(mode: ProxyMode, log: Logger): Promise<void> {
+export async function removeOtherMode(mode: ProxyMode, { clock, log }: { clock: Clock; log: Logger }): Promise<void> {
   const attempt = async (work: () => Promise<boolean>, about: { readonly family?: IPFamily }): Promise<void> => {
     try {
       if (await work()) log.info(about, 'took away the Service rules of the mode that was used before');
@@ -65,7 +68,7 @@ export async function removeOtherMode(mode: ProxyMode, log: Logger): Promise<voi
     }
   };
   // In iptables mode the chains that both modes have hold its own rules by now.
-  if (mode !== 'ipvs') await attempt(() => removeIpvs(false, mode === 'iptables'), {});
+  if (mode !== 'ipvs') await attempt(() => removeIpvs(false, mode === 'iptables', () => withoutConnections(clock)), {});
   for (const family of families) {
     // In ipvs mode it has put its own rules in the place of those of iptables mode.
     if (mode === 'nftables') await attempt(() => removeIptables(family, false), { family });
@@ -101,7 +104,11 @@ async function removeIptables(family: IPFamily, everything: boolean): Promise<bo
 }
 
 /** What deckhand left, by the alias of its device; with `everything` what kube-proxy left as well, its sets alone too. */
-async function removeIpvs(everything: boolean, besideIptables: boolean): Promise<boolean> {
+async function removeIpvs(
+  everything: boolean,
+  besideIptables: boolean,
+  before: () => Promise<void> = async () => {},
+): Promise<boolean> {
   const device = new RealServiceDevice({ name: serviceDevice });
   const found = await device.read();
   if (found?.alias !== deviceAlias && !everything) return false;
@@ -109,6 +116,7 @@ async function removeIpvs(everything: boolean, besideIptables: boolean): Promise
   // A machine without ipset has no sets either.
   const sets = await ports.ipset.save().catch(() => '');
   if (found === undefined && !/^create KUBE-/m.test(sets)) return false;
+  await before();
   for (const family of families) {
     const iptables = await openIptables({ family });
     if (iptables === undefined) continue;
@@ -117,6 +125,15 @@ async function removeIpvs(everything: boolean, besideIptables: boolean): Promise
   }
   await device.remove();
   return true;
+}
+
+/** Connections end with their virtual server: those that are short are waited for, now that new ones go elsewhere. */
+async function withoutConnections(clock: Clock): Promise<void> {
+  const ipvs = new RealIpvs();
+  const until = clock.monotonic() + PATIENCE_MS;
+  while ((await ipvs.connections()).some(({ active }) => active > 0) && clock.monotonic() < until) {
+    await clock.sleep(PAUSE_MS);
+  }
 }
 
 /** A machine without nft has nothing of it either. */

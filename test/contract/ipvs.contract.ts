@@ -87,8 +87,8 @@ export const ipvsContract: readonly IpvsContract[] = [
       assert.deepEqual(
         [...connections].sort((a, b) => (a.real < b.real ? -1 : 1)),
         [
-          { server: four, real: '10.9.0.1:8080', weight: 0, connections: 0 },
-          { server: six, real: '[fd00:9::1]:5353', weight: 1, connections: 0 },
+          { server: four, real: '10.9.0.1:8080', weight: 0, active: 0, connections: 0 },
+          { server: six, real: '[fd00:9::1]:5353', weight: 1, active: 0, connections: 0 },
         ],
       );
       await clear(ipvs);

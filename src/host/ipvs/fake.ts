@@ -76,7 +76,7 @@ export class FakeIpvs implements IpvsPort {
 
   async connections(): Promise<readonly OpenConnections[]> {
     return [...this.servers].flatMap(([server, { reals }]) =>
-      [...reals].map(([real, { weight, connections }]) => ({ server, real, weight, connections })),
+      [...reals].map(([real, { weight, connections }]) => ({ server, real, weight, active: connections, connections })),
     );
   }
 

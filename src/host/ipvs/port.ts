@@ -3,6 +3,8 @@ export interface OpenConnections {
   readonly server: string;
   readonly real: string;
   readonly weight: number;
+  /** Those that something may still be sent on: of TCP, between handshake and the first end. */
+  readonly active: number;
   /** Active and inactive ones. */
   readonly connections: number;
 }

@@ -37,7 +37,8 @@ export class RealIpvs implements IpvsPort {
       const option = options[first];
       if (option !== undefined) server = `${option} ${second}`;
       else if (first === '->' && /^\d+$/.test(weight)) {
-        found.push({ server, real: second, weight: Number(weight), connections: Number(active) + Number(inactive) });
+        const connections = Number(active) + Number(inactive);
+        found.push({ server, real: second, weight: Number(weight), active: Number(active), connections });
       }
     }
     return found;

@@ -192,14 +192,15 @@ export const firstBoot: readonly Check[] = [
       await waitFor('answers of all three', async () => answers.add((await get(url)).trim()).size === 3, SLOWLY);
       const explained = await run('deckhand', 'explain', 'service', 'default/web');
       must(explained.includes('the kernel holds these rules'), `explain: ${explained}`);
-      // Connections by IPVS end with it, so that there is no load now.
-      await restart('');
-      await waitFor('kube-ipvs0 to go', () => isGone('ip', 'link', 'show', 'kube-ipvs0'), SLOWLY);
-      await waitFor('the sets to go', async () => !(await run('ipset', 'save')).includes('KUBE-'), SLOWLY);
+      const back = await undisturbed(async () => {
+        await restart('');
+        await waitFor('kube-ipvs0 to go', () => isGone('ip', 'link', 'show', 'kube-ipvs0'), SLOWLY);
+        await waitFor('the sets to go', async () => !(await run('ipset', 'save')).includes('KUBE-'), SLOWLY);
+      });
       must((await run('ipvsadm', '-S', '-n')).trim() === '', 'virtual servers are left');
       must(!(await run('iptables-save')).includes('KUBE-'), 'chains are left');
       must((await get(url)).startsWith('web-'), 'the Service does not answer afterwards');
-      return `to ipvs: ${moved}`;
+      return `to ipvs ${moved}; back ${back}`;
     },
   },
   {
