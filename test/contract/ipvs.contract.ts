@@ -27,8 +27,8 @@ async function refused(work: Promise<unknown>): Promise<void> {
 }
 
 async function serversIn(saved: string): Promise<Map<string, string>> {
-  const [four, six] = [parseServers(saved, 'IPv4', []), parseServers(saved, 'IPv6', [])];
-  return new Map([...(await inTurns(four)), ...(await inTurns(six))]);
+  const of = (family: 'IPv4' | 'IPv6') => inTurns(parseServers(saved, family, [], () => true));
+  return new Map([...(await of('IPv4')), ...(await of('IPv6'))]);
 }
 
 /** Virtual servers of a family, and none left afterwards. */

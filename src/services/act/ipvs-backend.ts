@@ -159,17 +159,17 @@ export class IpvsBackend implements ProxyBackend {
     signal?: AbortSignal,
   ): Promise<SyncReport> {
     const { base } = change;
-    const belief = this.belief ?? {
-      state: await this.kernel.readBack(),
-      tables: await this.rules.readBack(isManagedChain),
-    };
-    this.belief = belief;
     const touched = untouched();
     if (change.complete) {
       this.desired = new DesiredIpvs();
       this.setAside = new Map(refused);
     }
     await this.contribute(change.services, base, refused, touched);
+    const belief = this.belief ?? {
+      state: await this.kernel.readBack((id) => this.desired.server(id) !== undefined),
+      tables: await this.rules.readBack(isManagedChain),
+    };
+    this.belief = belief;
     if (change.complete) everything(this.desired, belief.state, touched);
     const plan = await inTurns(planIpvs(this.desired, touched, belief.state, this.family));
     // Sets before the rules that look into them, and who may pass before what is balanced; a virtual server before its
@@ -222,7 +222,7 @@ export class IpvsBackend implements ProxyBackend {
     for (const [name, members] of state.sets) if (sizes.get(name) !== members.size) return false;
     const saved = await ipvs.save();
     if (saved === this.seen) return true;
-    if (!sameServers(await this.kernel.servers(saved), state.servers)) return false;
+    if (!sameServers(await this.kernel.servers(saved, (id) => state.servers.has(id)), state.servers)) return false;
     this.seen = saved;
     return true;
   }
@@ -261,10 +261,10 @@ export class IpvsBackend implements ProxyBackend {
     base: BaseRules,
     signal?: AbortSignal,
   ): Promise<unknown> {
-    const state = await this.kernel.readBack();
     const desired = new DesiredIpvs();
     const touched = untouched();
     for (const [service, rules] of group) desired.replace(service, this.render(rules, base), touched);
+    const state = await this.kernel.readBack((id) => desired.server(id) !== undefined);
     try {
       const plan = await inTurns(planIpvs(desired, touched, state, this.family));
       await this.kernel.put(plan, signal);

@@ -37,7 +37,8 @@ export class IpvsKernel {
     this.deps = deps;
   }
 
-  async readBack(): Promise<IpvsState> {
+  /** `isWanted`: whether Services want a virtual server, by its id; see parseServers. */
+  async readBack(isWanted: (id: string) => boolean): Promise<IpvsState> {
     const { ipvs, ipset, device } = this.deps;
     const found = await device.read();
     this.hasDevice = found?.alias === deviceAlias;
@@ -45,7 +46,7 @@ export class IpvsKernel {
     // Left by an end in the middle of an exchange; it is no set of Services.
     sets.delete(spareSet(this.family));
     return {
-      servers: await this.servers(await ipvs.save()),
+      servers: await this.servers(await ipvs.save(), isWanted),
       addresses: new Set(found?.addresses[this.family].map(canonicalAddress)),
       sets,
       definitions,
@@ -58,8 +59,8 @@ export class IpvsKernel {
   }
 
   /** This family's virtual servers in a listing. */
-  servers(saved: string): Promise<Map<string, string>> {
-    return inTurns(parseServers(saved, this.family, this.exclude));
+  servers(saved: string, isWanted: (id: string) => boolean): Promise<Map<string, string>> {
+    return inTurns(parseServers(saved, this.family, this.exclude, isWanted));
   }
 
   /** Sets, members and virtual servers that come or change. */
@@ -105,7 +106,7 @@ export class IpvsKernel {
     const { ipvs, device } = this.deps;
     // Without it there are none, and perhaps no IPVS in this kernel.
     if ((await device.read()) === undefined) return;
-    const state = await this.readBack();
+    const state = await this.readBack(() => true);
     const ids = ownServers(state, this.family);
     if (ids.length > 0) await ipvs.restore(textOf(ids.map((id) => `-D ${id}`)));
     if (state.addresses.size > 0) await device.change([], [...state.addresses]);

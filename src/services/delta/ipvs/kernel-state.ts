@@ -41,13 +41,14 @@ export function parseServer(text: string): ParsedServer {
 const linesPerTurn = 2_000;
 
 /**
- * Reads `ipvsadm -S -n` and keeps one family's virtual servers, but none that is known by a firewall mark and none at an
- * address of `exclude` (KubeProxyConfiguration.ipvs.excludeCIDRs): those belong to others.
+ * Reads `ipvsadm -S -n` and keeps one family's virtual servers, but none that is known by a firewall mark, and of those at
+ * an address of `exclude` (KubeProxyConfiguration.ipvs.excludeCIDRs) only such as Services want: the others are others'.
  */
 export function* parseServers(
   saved: string,
   family: IPFamily,
   exclude: readonly string[],
+  isWanted: (id: string) => boolean,
 ): Generator<void, Map<string, string>> {
   const ranges = exclude.flatMap((text) => parseCidr(text) ?? []);
   const found = new Map<string, string>();
@@ -63,7 +64,10 @@ export function* parseServers(
     if (command !== '-A' && command !== '-a') continue;
     const address = addressOf(place);
     const ip = parseIp(address);
-    const isOurs = option !== '-f' && ip?.family === family && !ranges.some((range) => cidrContains(range, ip));
+    const isOurs =
+      option !== '-f' &&
+      ip?.family === family &&
+      (!ranges.some((range) => cidrContains(range, ip)) || isWanted(`${option} ${place}`));
     if (!isOurs) {
       if (command === '-A') close();
       continue;

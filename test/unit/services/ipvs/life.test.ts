@@ -148,6 +148,22 @@ describe('others’ virtual servers', () => {
     expect(await kernel.ipvs.save()).toBe('-A -t 10.99.0.1:80 -s rr\n-A -t [fd00:5::1]:80 -s rr\n');
   });
 
+  it('but a Service at such an address is served all the same', async () => {
+    const kernel = new IpvsFakeKernel();
+    await kernel.ipvs.restore('-A -t 172.30.0.99:80 -s rr\n');
+    const options = { excludeCIDRs: ['172.30.0.0/16'] };
+    const world = await worldOn(kernel, {}, kernel.backend(options));
+    expect(await servers(kernel, web)).toHaveLength(3);
+    const { writes } = kernel;
+    await world.settle(5_000);
+    await world.loop.close();
+    const { services, slices } = world;
+    const again = await startedWorld({ backend: kernel.backend(options), services, slices });
+    await again.settle(5_000);
+    expect([kernel.writes, again.loop.status().families[0]?.setAside]).toEqual([writes, []]);
+    expect(await servers(kernel, '-t 172.30.0.99:80')).toHaveLength(1);
+  });
+
   it('stay at a clean-up that knows of no settings', async () => {
     const kernel = new IpvsFakeKernel();
     const world = await worldOn(kernel);
