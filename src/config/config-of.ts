@@ -8,7 +8,7 @@ import type { deckhandFields } from './deckhand-fields.ts';
 import type { Filled } from './fields.ts';
 import type { KubeProxy } from './kube-proxy-rules.ts';
 import { cpusOf } from './kubelet-fields.ts';
-import type { Enabled, Kubelet } from './kubelet-rules.ts';
+import { type Enabled, type Kubelet, MAX_NUMA_NODES } from './kubelet-rules.ts';
 import { nodeLabelsError } from './node-labels.ts';
 import { opensslCiphers } from './tls-ciphers.ts';
 
@@ -135,6 +135,7 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       idsPerUserNamespace: kubelet.userNamespaces.idsPerPod,
     },
     cpuManager: cpuManagerOf(complete),
+    ...numaManagersOf(complete),
     resize: {
       initContainers: complete.enabled('InPlacePodVerticalScalingInitContainers'),
       podLevel: complete.enabled('InPlacePodLevelResourcesVerticalScaling'),
@@ -283,6 +284,20 @@ function cpuManagerOf({ kubelet, enabled }: Complete): Config['cpuManager'] {
     strictReservation: options['strict-cpu-reservation'] === 'true',
     reconcileMs: kubelet.cpuManagerReconcilePeriod,
     withoutQuota: enabled('DisableCPUQuotaWithExclusiveCPUs'),
+  };
+}
+
+function numaManagersOf({ kubelet }: Complete): Pick<Config, 'memoryManager' | 'topologyManager'> {
+  const { memoryManagerPolicy, reservedMemory = [], topologyManagerPolicyOptions: options = {} } = kubelet;
+  const reserved = reservedMemory.map(({ numaNode = 0, limits = {} }) => ({ numaNode, limits }));
+  return {
+    memoryManager: memoryManagerPolicy === 'Static' ? { reserved } : undefined,
+    topologyManager: {
+      policy: kubelet.topologyManagerPolicy,
+      scope: kubelet.topologyManagerScope,
+      preferClosest: options['prefer-closest-numa-nodes'] === 'true',
+      maxNumaNodes: Number(options['max-allowable-numa-nodes'] ?? MAX_NUMA_NODES),
+    },
   };
 }
 

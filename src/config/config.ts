@@ -122,6 +122,22 @@ export interface Config {
         readonly withoutQuota: boolean;
       }
     | undefined;
+  /** Undefined: memory is nobody's own. */
+  readonly memoryManager:
+    | {
+        /** What no pod gets of which NUMA node. */
+        readonly reserved: readonly { readonly numaNode: number; readonly limits: Readonly<Record<string, string>> }[];
+      }
+    | undefined;
+  /** Whether CPUs, memory and devices of a container, or of a pod, have to be near to each other. */
+  readonly topologyManager: {
+    readonly policy: 'none' | 'best-effort' | 'restricted' | 'single-numa-node';
+    readonly scope: 'container' | 'pod';
+    /** Of as many nodes those that are near to each other. */
+    readonly preferClosest: boolean;
+    /** With more nodes a policy other than none is refused. */
+    readonly maxNumaNodes: number;
+  };
   /** Which running pods get other resources, beside app containers and sidecars. */
   readonly resize: { readonly initContainers: boolean; readonly podLevel: boolean };
   readonly images: {

@@ -32,6 +32,8 @@ const EVICTION_DEFAULTS: Readonly<Record<string, string>> = {
 };
 const SECOND = 1000;
 const USER_NAMESPACE = 65_536;
+/** Each set of NUMA nodes is looked at, and 8 nodes have 255 sets (topology_manager.go defaultMaxAllowableNUMANodes). */
+export const MAX_NUMA_NODES = 8;
 
 const kubelet = section(kubeletFields);
 
@@ -60,6 +62,7 @@ export function checkKubelet(config: Kubelet, given: Given, enabled: Enabled, wr
   checkShutdown(config, enabled, wrong);
   checkReservations(config, wrong);
   checkCpuManager(config, wrong);
+  checkNumaManagers(config, wrong);
   checkEviction(config, wrong);
   checkFiles(config, wrong);
   checkLogging(config, enabled, wrong);
@@ -240,7 +243,7 @@ function checkCpuManager(config: Kubelet, wrong: Wrong): void {
     if (OTHER_CPU_OPTIONS.includes(name)) {
       wrong(path, `is ${value}, which deckhand does not have; expected ${CPU_OPTIONS.join(' or ')}`);
     } else if (!CPU_OPTIONS.includes(name)) wrong(path, `is no option; expected ${CPU_OPTIONS.join(' or ')}`);
-    else if (value !== 'true' && value !== 'false') wrong(path, `is ${JSON.stringify(value)}; expected true or false`);
+    else if (!isBoolean(value)) wrong(path, `is ${JSON.stringify(value)}; expected true or false`);
   }
   if (policy === 'none') {
     if (Object.keys(options).length > 0) {
@@ -253,6 +256,31 @@ function checkCpuManager(config: Kubelet, wrong: Wrong): void {
     const detail = 'systemreserved.cpu + kubereserved.cpu to be greater than zero';
     wrong(['cpuManagerPolicy'], `is static; the static policy requires ${detail}, or reservedSystemCPUs`);
   }
+}
+
+/** What the managers of NUMA nodes cannot begin without (memorymanager/policy_static.go, topologymanager/policy_options.go). */
+function checkNumaManagers(config: Kubelet, wrong: Wrong): void {
+  const { memoryManagerPolicy: policy, reservedMemory = [], topologyManagerPolicyOptions: options = {} } = config;
+  if (policy === 'Static' && !reservedMemory.some(({ limits }) => limits?.['memory'] !== undefined)) {
+    wrong(
+      ['memoryManagerPolicy'],
+      'is Static, but reservedMemory has no memory; you should specify the system reserved memory',
+    );
+  }
+  for (const [name, value] of Object.entries(options)) {
+    const path = ['topologyManagerPolicyOptions', name];
+    if (name === 'prefer-closest-numa-nodes') {
+      if (!isBoolean(value)) wrong(path, `is ${JSON.stringify(value)}; expected true or false`);
+    } else if (name === 'max-allowable-numa-nodes') {
+      if (!(/^\d+$/.test(value) && Number(value) >= MAX_NUMA_NODES)) {
+        wrong(path, `is ${JSON.stringify(value)}; the minimum value should not be less than ${MAX_NUMA_NODES}`);
+      }
+    } else wrong(path, 'is no option; expected prefer-closest-numa-nodes or max-allowable-numa-nodes');
+  }
+}
+
+function isBoolean(value: string): boolean {
+  return value === 'true' || value === 'false';
 }
 
 /** eviction/helpers.go parseThresholdStatements */

@@ -1,6 +1,7 @@
 import { RealDevicePluginHost } from '../host/devices/real.ts';
 import type { Files } from '../host/files/port.ts';
-import type { PodResources } from '../host/pod-resources/port.ts';
+import type { NumaNode } from '../host/machine/port.ts';
+import type { ContainerMemory, PodResources } from '../host/pod-resources/port.ts';
 import { servePodResources } from '../host/pod-resources/real.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';
 import { TokenBucket } from '../kit/token-bucket.ts';
@@ -8,7 +9,9 @@ import { keyOf } from '../model/meta.ts';
 import type { Pod } from '../model/pod.ts';
 import { isExtendedResource } from '../node/extended-resources.ts';
 import { DeviceManager } from '../pods/devices/device-manager.ts';
+import type { MemoryBlock } from '../pods/managers/memory-ledger.ts';
 import type { Foundation } from './foundation.ts';
+import type { ResourceManagers } from './resource-managers.ts';
 
 export interface DevicesDeps {
   readonly files: Files;
@@ -16,6 +19,7 @@ export interface DevicesDeps {
   readonly pods: () => Iterable<Pod>;
   readonly isActive: (podUid: string) => boolean;
   readonly nodeChanged: () => void;
+  readonly numaNodes: readonly NumaNode[];
 }
 
 /** kubelet apis/podresources: 100 requests a second, 10 at once. */
@@ -23,8 +27,8 @@ const LIMIT = { perSecond: 100, burst: 10 };
 
 /** The device manager, listening for plugins. */
 export async function openDevices(
-  { config, clock, log, closers }: Foundation,
-  { files, isActive, nodeChanged }: DevicesDeps,
+  { config, clock, log, metrics, closers }: Foundation,
+  { files, isActive, nodeChanged, numaNodes }: DevicesDeps,
 ): Promise<DeviceManager> {
   const logger = log.child({ part: 'devices' });
   const manager = new DeviceManager(
@@ -37,6 +41,8 @@ export async function openDevices(
       changed: nodeChanged,
       clock,
       log: logger,
+      metrics,
+      numaNodes: numaNodes.map(({ id }) => id),
     },
   );
   closers.add('devices', () => manager.close());
@@ -52,7 +58,12 @@ export async function openDevices(
 /** Tells monitoring agents who has what, on pod-resources/kubelet.sock. */
 export async function tellPodResources(
   { config, clock, log, closers }: Foundation,
-  { files, pods, devices }: Pick<DevicesDeps, 'files' | 'pods'> & { readonly devices: DeviceManager },
+  {
+    files,
+    pods,
+    devices,
+    managers: { cpus, memory },
+  }: Pick<DevicesDeps, 'files' | 'pods'> & { readonly devices: DeviceManager; readonly managers: ResourceManagers },
 ): Promise<void> {
   const directory = `${config.rootDir}/pod-resources`;
   const bucket = new TokenBucket(LIMIT, clock);
@@ -69,7 +80,8 @@ export async function tellPodResources(
     containers: containersOf(pod).map((container) => ({
       name: container.name,
       devices: devices.devicesOf(pod.metadata.uid ?? '', container.name),
-      cpuIds: [],
+      cpuIds: cpus?.exclusiveOf(pod.metadata.uid ?? '', container.name) ?? [],
+      memory: memory?.blocksOf(pod.metadata.uid ?? '', container.name).map(memoryOf) ?? [],
     })),
   });
   try {
@@ -77,7 +89,12 @@ export async function tellPodResources(
     await files.remove(`${directory}/kubelet.sock`);
     const server = await servePodResources(`${directory}/kubelet.sock`, {
       list: () => limited(() => [...pods()].filter(isUnderWay).map(resourcesOf)),
-      allocatable: () => limited(() => ({ devices: devices.allocatableDevices(), cpuIds: [] })),
+      allocatable: () =>
+        limited(() => ({
+          devices: devices.allocatableDevices(),
+          cpuIds: cpus?.allocatable() ?? [],
+          memory: memory?.allocatable().map(memoryOf) ?? [],
+        })),
       get: (namespace, name) =>
         limited(() => {
           const found = [...pods()].find((pod) => keyOf(pod) === `${namespace}/${name}`);
@@ -88,6 +105,10 @@ export async function tellPodResources(
   } catch (error) {
     log.error({ part: 'devices', error: messageOf(error) }, 'pod resources cannot be asked for');
   }
+}
+
+function memoryOf({ type, size, numaAffinity }: MemoryBlock): ContainerMemory {
+  return { memoryType: type, size, numaNodes: numaAffinity };
 }
 
 function isUnderWay({ status }: Pod): boolean {

@@ -4,7 +4,6 @@ import { openCgroups } from '../host/cgroup/real.ts';
 import { SystemdCgroups } from '../host/cgroup/systemd-cgroups.ts';
 import { openDBus } from '../host/dbus/real.ts';
 import type { Files } from '../host/files/port.ts';
-import { readCpuTopology } from '../host/machine/cpu-topology.ts';
 import type { FilesystemCapacity, MachineFacts, MachinePort } from '../host/machine/port.ts';
 import { RealMachine } from '../host/machine/real.ts';
 import { RealNet } from '../host/net/real.ts';
@@ -12,17 +11,18 @@ import { RealSystemd } from '../host/systemd-units/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { ResourceList } from '../model/meta.ts';
 import { nodeCapacity } from '../node/node-status.ts';
-import { CpuManager } from '../pods/managers/cpu-manager.ts';
 import {
   checkReservations,
   nodeAllocatable,
   nodeCgroupLimits,
+  nodeReservations,
   type Reservations,
 } from '../pods/resources/node-allocatable.ts';
 import type { NodeResourceFacts } from '../pods/resources/node-facts.ts';
 import { PodCgroups } from '../pods/resources/pod-cgroups.ts';
 import type { Foundation } from './foundation.ts';
 import { ensureHost } from './host-requirements.ts';
+import { openResourceManagers, type ResourceManagers } from './resource-managers.ts';
 
 /** The machine before the runtime has said who owns its cgroups. */
 export interface BareMachine {
@@ -32,8 +32,7 @@ export interface BareMachine {
   readonly factsAt: number;
   readonly cgroups: CgroupPort;
   readonly rootLimits: CgroupLimits;
-  /** Undefined: no container has CPUs of its own. */
-  readonly cpuManager: CpuManager | undefined;
+  readonly managers: ResourceManagers;
   readonly resourceFacts: NodeResourceFacts;
   readonly allocatable: (capacity: ResourceList) => ResourceList;
   /** Of the capacity measured at the start. */
@@ -61,7 +60,8 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
   const nodefs = config.eviction.storageIsolation ? await filesystem(foundation, port) : undefined;
   const capacity = nodeCapacity(facts, nodefs, config.pods);
   checkReservations(capacity, reservations);
-  const cpuManager = await openCpuManager(foundation, files);
+  const managers = await openResourceManagers(foundation, files, port, nodeReservations(capacity, reservations));
+  const { cpus: cpuManager, memory: memoryManager } = managers;
   const resourceFacts: NodeResourceFacts = {
     memoryBytes: facts.memoryBytes,
     cgroupVersion: cgroups.version,
@@ -81,6 +81,7 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
             withoutQuota: config.cpuManager?.withoutQuota === true,
           },
         }),
+    ...(memoryManager === undefined ? {} : { memsOf: (uid, container) => memoryManager.memsOf(uid, container) }),
   };
   const rootLimits = nodeCgroupLimits(
     { ...capacity, pids: String(facts.maxPids) },
@@ -94,29 +95,11 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
     factsAt,
     cgroups,
     rootLimits,
-    cpuManager,
+    managers,
     resourceFacts,
     allocatable,
     allocatableNow: allocatable(capacity),
   };
-}
-
-async function openCpuManager(
-  { config, clock, log, metrics }: Foundation,
-  files: Files,
-): Promise<CpuManager | undefined> {
-  if (config.cpuManager === undefined) return undefined;
-  const { reserved, ...options } = config.cpuManager;
-  const manager = new CpuManager(
-    {
-      ...options,
-      reserved: typeof reserved === 'number' ? reserved : new Set(reserved),
-      statePath: `${config.rootDir}/cpu_manager_state`,
-    },
-    { topology: await readCpuTopology(), files, clock, log: log.child({ part: 'cpu manager' }), metrics },
-  );
-  await manager.load();
-  return manager;
 }
 
 /** Makes the cgroups that pods live in, by the driver that the runtime uses, too. */

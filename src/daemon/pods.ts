@@ -51,6 +51,7 @@ import { machineMaskedPaths } from './masked-paths.ts';
 import type { Plugins } from './plugins.ts';
 import type { DaemonPodSources } from './pod-sources.ts';
 import { openResize } from './resize.ts';
+import { openTopology, runCpuManager } from './resource-managers.ts';
 import { openRuntimeClasses } from './runtime-classes.ts';
 import { startShutdown } from './shutdown.ts';
 import { openTrustBundles } from './trust-bundles.ts';
@@ -183,8 +184,14 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     isActive: (uid: string) => loop.knownUids().has(uid) || [...uidsOf(deps.sources.pods.values())].includes(uid),
     nodeChanged: deps.nodeChanged,
   };
-  const devices = await openDevices(foundation, deviceDeps);
-  await tellPodResources(foundation, { ...deviceDeps, devices });
+  const { managers } = machine;
+  const devices = await openDevices(foundation, { ...deviceDeps, numaNodes: managers.numaNodes });
+  await tellPodResources(foundation, { ...deviceDeps, devices, managers });
+  const topology = openTopology(foundation, {
+    managers,
+    devices,
+    active: () => (loop.upMs === undefined || !deps.sources.pods.complete ? undefined : loop.activePods()),
+  });
   const health = new RuntimeHealth({ cri, clock, log: logOf('runtime') });
   const idsPerPod = config.pods.idsPerUserNamespace;
   const userNamespaces = new UserNamespaces(
@@ -289,7 +296,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
       statuses,
       events,
       localReadiness,
-      ...(machine.cpuManager === undefined ? {} : { allocate: (pod: Pod) => machine.cpuManager?.allocate(pod) }),
+      allocate: (pod) => topology.allocate(pod),
       ...(await podAdmission(foundation, files, {
         api,
         machine,
@@ -297,7 +304,6 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
         pressures: () => deps.pressure.pressures,
         shuttingDown: () => shuttingDown(),
       })),
-      reserve: (pod) => devices.reserve(pod),
       resize: resize.forLoop,
       refreshVolumes: (pod) => volumes.refresh(pod),
       qosOf: qosClassOf,
@@ -320,15 +326,17 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
   const statistics = openVolumeStatistics(foundation, { pods: () => loop.unfinishedPods(), volumes, events });
   const tidied = { cri, machine, pressure, events, files, logs, volumes, sources, loop, runtime, stats, statistics };
   startHousekeeping(foundation, tidied);
-  const { cpuManager } = machine;
-  if (cpuManager !== undefined) {
-    runPart(foundation, 'cpu manager', async (signal) => {
+  runCpuManager(
+    foundation,
+    managers,
+    cri,
+    () => loop.activePods(),
+    async (signal) => {
       await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
-      // What runs is adopted by then: nothing that it has is taken for given back.
+      // What runs is adopted by then.
       while (loop.upMs === undefined && !signal.aborted) await clock.sleep(ADOPTED_MS, signal).catch(() => {});
-      await cpuManager.run(() => loop.activePods(), cri, signal);
-    });
-  }
+    },
+  );
   runPart(foundation, 'granted resources', async (signal) => {
     await Promise.all([deps.sources.pods.whenComplete(signal), runtime.whenListed()]);
     resize.retain(uidsOf(deps.sources.pods.values()), runtime.uids());

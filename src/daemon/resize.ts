@@ -41,7 +41,12 @@ export async function openResize(
   const { cpuCFSQuota: cfsQuota } = config.cgroups;
   return {
     forLoop: {
-      rules: { gates, staticCpus: config.cpuManager !== undefined, staticMemory: false, swaps },
+      rules: {
+        gates,
+        staticCpus: config.cpuManager !== undefined,
+        staticMemory: config.memoryManager !== undefined,
+        swaps,
+      },
       allocated,
       actuated,
       cgroupOutdated: (pod) => cgroups.outdated(pod),

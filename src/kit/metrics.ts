@@ -1,5 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
+export type { Counter, Histogram } from 'prom-client';
+
 /**
  * The process's metrics in one registry, written out in the Prometheus text format 0.0.4.
  * Names follow kubelet's and kube-proxy's where the meaning is the same.

@@ -59,7 +59,6 @@ export interface PodLoopDeps {
   /** Asked of a pod that has not started. */
   readonly admit: PodAdmitterDeps['admit'];
   readonly refreshNode: PodAdmitterDeps['refreshNode'];
-  readonly reserve?: PodAdmitterDeps['reserve'];
   readonly allocate?: PodAdmitterDeps['allocate'];
   /** What pods were granted and what is in force of it; without, no pod is resized. */
   readonly resize?: {
@@ -137,13 +136,12 @@ export class PodLoop {
       onError: (uid, error) =>
         deps.log.error({ uid, error: messageOf(error), stack: stackOf(error) }, 'pod run failed'),
     });
-    const { admit, allocate, refreshNode, reserve, memoryPeak, events, metrics, log } = deps;
+    const { admit, allocate, refreshNode, memoryPeak, events, metrics, log } = deps;
     this.memoryDoubts = new MemoryDoubts({ memoryPeak, again: (uid) => this.request(uid) });
     this.admitter = new PodAdmitter({
       admit,
       ...(allocate === undefined ? {} : { allocate }),
       refreshNode,
-      reserve,
       events,
       metrics,
       log,

@@ -7,6 +7,7 @@ import type {
   MachineLoad,
   MachinePort,
   MachineSetup,
+  NumaNode,
 } from './port.ts';
 
 const GIB = 2 ** 30;
@@ -68,6 +69,14 @@ export class FakeMachine implements MachinePort {
 
   async setup(): Promise<MachineSetup> {
     return { swaps: this.swaps, openFiles: this.openFiles, systemd: this.systemd };
+  }
+
+  /** Undefined: one node with everything. */
+  numa: readonly NumaNode[] | undefined;
+
+  async numaNodes(): Promise<readonly NumaNode[]> {
+    const { memoryBytes, hugepages } = this.known;
+    return this.numa ?? [{ id: 0, memoryBytes, hugepages, distances: new Map([[0, 10]]) }];
   }
 
   /** 0 as for a process that nobody cared for. */

@@ -15,6 +15,19 @@ export interface MachinePort {
   setOwnOomScoreAdj(score: number): Promise<void>;
   /** What a node's start depends on. */
   setup(): Promise<MachineSetup>;
+  /** NUMA nodes, by number; where the kernel knows none, one with all memory. */
+  numaNodes(): Promise<readonly NumaNode[]>;
+}
+
+/** Memory that some CPUs are near to (/sys/devices/system/node, Documentation/ABI/stable/sysfs-devices-node). */
+export interface NumaNode {
+  readonly id: number;
+  /** All of it, with what stands in huge pages. */
+  readonly memoryBytes: number;
+  /** As MachineFacts.hugepages, of this node. */
+  readonly hugepages: readonly { readonly size: string; readonly bytes: number }[];
+  /** How far each node is, by number; 10 is here. Empty: the kernel does not say. */
+  readonly distances: ReadonlyMap<number, number>;
 }
 
 export interface MachineSetup {

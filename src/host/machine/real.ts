@@ -1,10 +1,10 @@
 import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
-import { readdir, readFile, stat, statfs, writeFile } from 'node:fs/promises';
+import { readFile, stat, statfs, writeFile } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
-import { join } from 'node:path';
 import { CodedError, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
+import { readHugepages, readNumaNodes } from './numa-nodes.ts';
 import type {
   FilesystemCapacity,
   HostAddress,
@@ -13,13 +13,13 @@ import type {
   MachineLoad,
   MachinePort,
   MachineSetup,
+  NumaNode,
 } from './port.ts';
 import {
   countOfRanges,
   defaultInterfaces4,
   defaultInterfaces6,
   goArchitecture,
-  hugepageSize,
   meminfoBytes,
   openFilesOf,
   osReleaseValue,
@@ -63,7 +63,7 @@ export class RealMachine implements MachinePort {
       cpuCount: Math.max(1, countOfRanges(online ?? '')),
       memoryBytes: meminfoBytes(meminfo, 'MemTotal'),
       swapBytes: meminfoBytes(meminfo, 'SwapTotal'),
-      hugepages: await this.hugepages(),
+      hugepages: await readHugepages(`${this.root}/sys/kernel/mm/hugepages`),
       machineID,
       // Firmware writes capitals on some machines; Kubernetes shows it as it is.
       systemUUID: productUuid ?? machineID,
@@ -139,6 +139,13 @@ export class RealMachine implements MachinePort {
     return { swaps: swapsOf(swaps ?? ''), openFiles: openFilesOf(limits ?? ''), systemd };
   }
 
+  async numaNodes(): Promise<readonly NumaNode[]> {
+    const nodes = await readNumaNodes(`${this.root}/sys/devices/system/node`);
+    if (nodes.length > 0) return nodes;
+    const { memoryBytes, hugepages } = await this.facts();
+    return [{ id: 0, memoryBytes, hugepages, distances: new Map() }];
+  }
+
   async setOwnOomScoreAdj(score: number): Promise<void> {
     const path = `${this.root}/proc/self/oom_score_adj`;
     try {
@@ -196,24 +203,6 @@ export class RealMachine implements MachinePort {
       this.log.debug({ error: messageOf(error) }, 'the details of this machine cannot be found out');
       return {};
     }
-  }
-
-  private async hugepages(): Promise<MachineFacts['hugepages']> {
-    const directory = `${this.root}/sys/kernel/mm/hugepages`;
-    let names: string[];
-    try {
-      names = await readdir(directory);
-    } catch {
-      return [];
-    }
-    const found: { size: string; bytes: number; pageBytes: number }[] = [];
-    for (const name of names) {
-      const size = hugepageSize(name);
-      if (size === undefined) continue;
-      const count = Number((await this.text(join('/sys/kernel/mm/hugepages', name, 'nr_hugepages'))) ?? 0);
-      found.push({ size: size.size, bytes: count * size.pageBytes, pageBytes: size.pageBytes });
-    }
-    return found.sort((a, b) => a.pageBytes - b.pageBytes).map(({ size, bytes }) => ({ size, bytes }));
   }
 
   /** The file's text without blanks and NULs around it; undefined when it cannot be read or is empty. */

@@ -6,6 +6,15 @@ export interface ContainerDevices {
   readonly numaNodes: readonly number[];
 }
 
+/** Memory of one kind that is on some NUMA nodes. */
+export interface ContainerMemory {
+  /** "memory" or "hugepages-2Mi". */
+  readonly memoryType: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly numaNodes: readonly number[];
+}
+
 export interface PodResources {
   readonly name: string;
   readonly namespace: string;
@@ -13,13 +22,18 @@ export interface PodResources {
     readonly name: string;
     readonly devices: readonly ContainerDevices[];
     readonly cpuIds: readonly number[];
+    readonly memory: readonly ContainerMemory[];
   }[];
 }
 
 /** What is asked of a node's resources (podresources v1). What it throws is told to the caller. */
 export interface PodResourcesSource {
   list(): readonly PodResources[];
-  allocatable(): { readonly devices: readonly ContainerDevices[]; readonly cpuIds: readonly number[] };
+  allocatable(): {
+    readonly devices: readonly ContainerDevices[];
+    readonly cpuIds: readonly number[];
+    readonly memory: readonly ContainerMemory[];
+  };
   /** undefined: there is no such pod. */
   get(namespace: string, name: string): PodResources | undefined;
 }

@@ -1,6 +1,6 @@
 import { CodedError } from '../../kit/errors.ts';
 import { serveUnary } from '../devices/unary-server.ts';
-import type { ContainerDevices, PodResources, ServePodResources } from './port.ts';
+import type { PodResources, ServePodResources } from './port.ts';
 
 const SERVICE = '/v1.PodResourcesLister';
 
@@ -12,8 +12,12 @@ export const servePodResources: ServePodResources = (socket, source) =>
     },
     [`${SERVICE}/GetAllocatableResources`]: async () => {
       const { PodResourcesLister } = await generated();
-      const { devices, cpuIds } = source.allocatable();
-      return PodResourcesLister.GetAllocatableResources.encode({ devices: devices.map(devicesToWire), cpuIds });
+      const { devices, cpuIds, memory } = source.allocatable();
+      return PodResourcesLister.GetAllocatableResources.encode({
+        devices: devices.map(nearToWire),
+        cpuIds,
+        memory: memory.map(nearToWire),
+      });
     },
     [`${SERVICE}/Get`]: async (bytes) => {
       const { PodResourcesLister } = await generated();
@@ -34,10 +38,14 @@ function generated(): Promise<typeof import('./generated/services.js')> {
 function podToWire({ containers, ...pod }: PodResources) {
   return {
     ...pod,
-    containers: containers.map(({ devices, ...rest }) => ({ ...rest, devices: devices.map(devicesToWire) })),
+    containers: containers.map(({ devices, memory, ...rest }) => ({
+      ...rest,
+      devices: devices.map(nearToWire),
+      memory: memory.map(nearToWire),
+    })),
   };
 }
 
-function devicesToWire({ numaNodes, ...rest }: ContainerDevices) {
+function nearToWire<T extends { readonly numaNodes: readonly number[] }>({ numaNodes, ...rest }: T) {
   return { ...rest, ...(numaNodes.length === 0 ? {} : { topology: { nodes: numaNodes.map((ID) => ({ ID })) } }) };
 }

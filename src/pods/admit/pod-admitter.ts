@@ -14,14 +14,12 @@ import type { Admission, Refusal } from './admit-pod.ts';
 export interface PodAdmitterDeps {
   /** The decision itself (admitPod with the node's facts); undefined while the Node is not known yet. */
   readonly admit: (pod: Pod, others: readonly Pod[]) => Admission | Refusal | undefined;
-  /** Sets aside what the pod is to have for itself; why that cannot be. */
-  readonly allocate?: (pod: Pod) => Refusal | undefined;
+  /** Gives the pod what only one can have, once there is room for it; why that cannot be. */
+  readonly allocate?: (pod: Pod) => Refusal | undefined | Promise<Refusal | undefined>;
   /** Hears of each pod that is let in. */
   readonly admitted?: (state: PodState) => void;
   /** Reads the Node anew, for a pod that only its labels speak against. */
   readonly refreshNode: () => Promise<unknown>;
-  /** Sets aside what only one pod can have, once the pod is let in; undefined: it wants nothing of the kind. */
-  readonly reserve?: ((pod: Pod) => Promise<void> | undefined) | undefined;
   readonly states: () => Iterable<PodState>;
   /** Nothing of the pod runs, and nothing of it is about to. */
   readonly isStopped: (state: PodState) => boolean;
@@ -76,15 +74,10 @@ export class PodAdmitter {
       else this.refuse(state, verdict);
       return !state.held;
     }
-    const refusal = this.deps.allocate?.(state.pod);
-    if (refusal !== undefined) {
-      this.refuse(state, refusal);
-      return !state.held;
-    }
     state.admission = 'granted';
-    this.deps.admitted?.(state);
     if (verdict.victims.length > 0) this.makeRoom(state, verdict);
-    else this.reserve(state);
+    else this.allocate(state);
+    if (!this.isRefused(state)) this.deps.admitted?.(state);
     return !state.held;
   }
 
@@ -130,17 +123,22 @@ export class PodAdmitter {
       });
   }
 
-  private reserve(state: PodState): void {
-    const reserved = state.intent === 'run' ? this.deps.reserve?.(state.pod) : undefined;
-    if (reserved === undefined) return;
+  private isRefused(state: PodState): boolean {
+    return state.admission === 'refused';
+  }
+
+  /** At once where that can be; else the pod is held until it has all. */
+  private allocate(state: PodState): void {
+    const refusal = state.intent === 'run' ? this.deps.allocate?.(state.pod) : undefined;
+    if (!(refusal instanceof Promise)) {
+      if (refusal !== undefined) this.refuse(state, refusal);
+      return;
+    }
     state.held = true;
-    void reserved
-      .catch((error: unknown) => {
-        if (state.intent === 'run') {
-          this.refuse(state, { reason: 'UnexpectedAdmissionError', message: messageOf(error) });
-        }
-      })
-      .finally(() => {
+    void refusal
+      .catch((error: unknown): Refusal => ({ reason: 'UnexpectedAdmissionError', message: messageOf(error) }))
+      .then((late) => {
+        if (late !== undefined && state.intent === 'run') this.refuse(state, late);
         state.held = false;
         this.deps.again(state.identity.uid);
       });
@@ -151,7 +149,7 @@ export class PodAdmitter {
     state.held = true;
     void this.preempt(state.pod, admission).finally(() => {
       state.held = false;
-      this.reserve(state);
+      this.allocate(state);
       again(state.identity.uid);
     });
   }

@@ -11,11 +11,18 @@ import type { ContainerDevices } from '../../host/pod-resources/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
+import type { Metrics } from '../../kit/metrics.ts';
 import type { ResourceList } from '../../model/meta.ts';
 import type { Container, Pod } from '../../model/pod.ts';
+import { podLimits } from '../../model/pod-resources.ts';
 import { wholeValueOf } from '../../model/quantity.ts';
+import { containersOf, type Hint, type Hints } from '../managers/hints.ts';
+import type { NumaMask } from '../managers/numa-mask.ts';
+import type { DeviceProvider } from '../managers/topology-manager.ts';
 import { rpcErrorText } from '../step-error.ts';
+import { chooseDevices } from './choose-devices.ts';
 import { DeviceCheckpoint } from './device-checkpoint.ts';
+import { caresForNodes, deviceHints } from './device-hints.ts';
 import { type Allocation, DeviceLedger, mergeGrants } from './device-ledger.ts';
 
 export interface DeviceManagerOptions {
@@ -33,6 +40,9 @@ export interface DeviceManagerDeps {
   readonly changed: () => void;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics: Metrics;
+  /** The machine's, by number. */
+  readonly numaNodes: readonly number[];
 }
 
 /** A resource with the plugin that has it, or had it. */
@@ -48,9 +58,10 @@ interface Endpoint {
 /** A plugin that is restarted has so long to come back before its resource is no more (devicemanager endpointStopGracePeriod). */
 const GRACE_MS = 5 * 60_000;
 const NO_NODE = '-1';
+const ONE = 1_000_000_000n;
 
 /** Devices of plugins (v1beta1): counts them, gives them to containers, and remembers who has which (pkg/kubelet/cm/devicemanager). */
-export class DeviceManager {
+export class DeviceManager implements DeviceProvider {
   private readonly directory: string;
   private readonly deps: DeviceManagerDeps;
   private readonly checkpoint: DeviceCheckpoint;
@@ -61,11 +72,25 @@ export class DeviceManager {
   private readonly sockets = new Map<string, string>();
   private last: Promise<unknown> = Promise.resolve();
   private server: { close(): Promise<void> } | undefined;
+  private readonly registrations;
+  private readonly duration;
 
   constructor({ directory }: DeviceManagerOptions, deps: DeviceManagerDeps) {
     this.directory = directory;
     this.deps = deps;
     this.checkpoint = new DeviceCheckpoint(directory, deps.files);
+    const { metrics } = deps;
+    this.registrations = metrics.counter(
+      'kubelet_device_plugin_registration_total',
+      'Registrations of device plugins.',
+      ['resource_name'],
+    );
+    this.duration = metrics.histogram(
+      'kubelet_device_plugin_alloc_duration_seconds',
+      'How long device plugins take to hand over devices.',
+      [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      ['resource_name'],
+    );
   }
 
   /** Takes up what the checkpoint says, and listens for plugins, which see a new kubelet.sock and register anew. */
@@ -113,13 +138,46 @@ export class DeviceManager {
     return { capacity, allocatable, removed: [...this.removed] };
   }
 
+  wants(pod: Pod): boolean {
+    return containersOf(pod).some((container) => this.wantedBy(container).length > 0);
+  }
+
+  hints(pod: Pod, container: Container): Hints {
+    const uid = pod.metadata.uid ?? '';
+    const has = this.ledger.of(uid, container.name);
+    return new Map(
+      this.wantedBy(container).map(({ resource, count }) => [
+        resource,
+        this.hintsOf(resource, count, has.get(resource)?.ids ?? [], this.reusable(pod, container).get(resource) ?? []),
+      ]),
+    );
+  }
+
+  podHints(pod: Pod): Hints {
+    const uid = pod.metadata.uid ?? '';
+    const wanted = new Set(
+      containersOf(pod).flatMap((container) => this.wantedBy(container).map((one) => one.resource)),
+    );
+    const limits = podLimits(pod);
+    const hints = new Map<string, readonly Hint[] | undefined>();
+    for (const resource of wanted) {
+      const has = new Set(containersOf(pod).flatMap(({ name }) => this.ledger.of(uid, name).get(resource)?.ids ?? []));
+      hints.set(resource, this.hintsOf(resource, Number((limits[resource] ?? 0n) / ONE), [...has], []));
+    }
+    return hints;
+  }
+
+  /** Gives one container its devices, near to these nodes first. Throws in kubelet's words. */
+  allocate(pod: Pod, container: Container, { nodes }: Hint): Promise<void> {
+    return this.inTurn(pod, () => this.allocateContainer(pod, container, nodes));
+  }
+
   /** Gives a pod its devices, all or an error in kubelet's words; undefined: it wants none. */
   reserve(pod: Pod): Promise<void> | undefined {
-    const wanting = containersOf(pod).some((container) => this.wantedBy(container).length > 0);
-    if (!wanting) return undefined;
-    const mine = this.last.then(() => this.allocatePod(pod));
-    this.last = mine.catch(() => {});
-    return mine;
+    if (!this.wants(pod)) return undefined;
+    return this.inTurn(pod, async () => {
+      for (const container of containersOf(pod)) await this.allocateContainer(pod, container, undefined);
+    });
   }
 
   /** What a container starts with for its devices, after its plugins have made them ready; undefined: it has none. */
@@ -219,6 +277,7 @@ export class DeviceManager {
     this.endpoints.set(resource, entry);
     this.sockets.set(resource, endpoint);
     this.removed.delete(resource);
+    this.registrations.inc({ resource_name: resource });
     log.info({ resource, endpoint }, 'a device plugin has registered');
     void plugin
       .watch((found) => this.devicesAre(resource, entry, found), entry.stop.signal)
@@ -274,84 +333,89 @@ export class DeviceManager {
       .filter(({ count }) => count > 0);
   }
 
-  private async allocatePod(pod: Pod): Promise<void> {
-    const uid = pod.metadata.uid ?? '';
-    for (const other of this.ledger.uids()) if (other !== uid && !this.deps.isActive(other)) this.ledger.drop(other);
-    /** Of init containers, which have ended when those after them run. */
-    const reusable = new Map<string, Set<string>>();
-    try {
-      for (const container of pod.spec.initContainers ?? []) {
-        await this.allocate(uid, container, reusable);
-        const ends = container.restartPolicy !== 'Always';
-        for (const [resource, { ids }] of this.ledger.of(uid, container.name)) {
-          const free = reusable.get(resource) ?? new Set();
-          reusable.set(resource, free);
-          for (const id of ids)
-            if (ends) free.add(id);
-            else free.delete(id);
-        }
-      }
-      for (const container of pod.spec.containers) {
-        await this.allocate(uid, container, reusable);
-        for (const [resource, { ids }] of this.ledger.of(uid, container.name)) {
-          for (const id of ids) reusable.get(resource)?.delete(id);
-        }
-      }
-    } catch (error) {
-      this.ledger.drop(uid);
-      const why = `Allocate failed due to ${messageOf(error)}, which is unexpected`;
-      throw new CodedError(error instanceof CodedError ? error.code : 'Internal', why, {}, error);
-    } finally {
-      await this.write();
+  /** Undefined: nodes are all the same to these devices. */
+  private hintsOf(
+    resource: string,
+    count: number,
+    has: readonly string[],
+    reusable: Iterable<string>,
+  ): readonly Hint[] | undefined {
+    const { devices = new Map<string, PluginDevice>() } = this.endpoints.get(resource) ?? {};
+    if (!caresForNodes(devices)) return undefined;
+    const nodes = this.deps.numaNodes;
+    if (has.length > 0) {
+      return has.length === count ? deviceHints(devices, { free: has, reusable: [], count }, nodes) : [];
     }
+    const taken = this.ledger.taken(resource);
+    const free = [...devices.values()].filter(({ id, healthy }) => healthy && !taken.has(id)).map(({ id }) => id);
+    return deviceHints(devices, { free, reusable, count }, nodes);
   }
 
-  private async allocate(uid: string, container: Container, reusable: ReadonlyMap<string, Set<string>>): Promise<void> {
+  /** By resource: of init containers, which have ended when the named one runs; a sidecar goes on running. */
+  private reusable(pod: Pod, { name }: Container): ReadonlyMap<string, ReadonlySet<string>> {
+    const uid = pod.metadata.uid ?? '';
+    const found = new Map<string, Set<string>>();
+    for (const container of containersOf(pod)) {
+      if (container.name === name) break;
+      const ends = pod.spec.initContainers?.includes(container) === true && container.restartPolicy !== 'Always';
+      for (const [resource, { ids }] of this.ledger.of(uid, container.name)) {
+        const free = found.get(resource) ?? new Set();
+        found.set(resource, free);
+        for (const id of ids) {
+          if (ends) free.add(id);
+          else free.delete(id);
+        }
+      }
+    }
+    return found;
+  }
+
+  /** One after the other. What fails takes back all that the pod has. */
+  private inTurn(pod: Pod, work: () => Promise<void>): Promise<void> {
+    const uid = pod.metadata.uid ?? '';
+    const mine = this.last.then(async () => {
+      for (const other of this.ledger.uids()) if (other !== uid && !this.deps.isActive(other)) this.ledger.drop(other);
+      try {
+        await work();
+      } catch (error) {
+        this.ledger.drop(uid);
+        const why = `Allocate failed due to ${messageOf(error)}, which is unexpected`;
+        throw new CodedError(error instanceof CodedError ? error.code : 'Internal', why, {}, error);
+      } finally {
+        await this.write();
+      }
+    });
+    this.last = mine.catch(() => {});
+    return mine;
+  }
+
+  private async allocateContainer(pod: Pod, container: Container, nodes: NumaMask | undefined): Promise<void> {
+    const uid = pod.metadata.uid ?? '';
+    const reusable = this.reusable(pod, container);
     for (const { resource, count } of this.wantedBy(container)) {
       const has = this.ledger.of(uid, container.name).get(resource);
       if (has?.ids.length === count) continue;
-      const { plugin, devices } = this.endpoints.get(resource) ?? {};
+      const { plugin, devices, options } = this.endpoints.get(resource) ?? {};
       if (plugin === undefined || devices === undefined) {
         throw new CodedError('Unavailable', `cannot allocate unregistered device ${resource}`);
       }
-      const ids = await this.choose(resource, count, reusable.get(resource) ?? new Set());
+      const ids = await chooseDevices(
+        { resource, count, reusable: reusable.get(resource) ?? new Set(), nodes },
+        { plugin, devices, asksPreferred: options?.preferredAllocation === true, taken: this.ledger.taken(resource) },
+      );
+      const begin = this.deps.clock.monotonic();
       let grant: DeviceGrant;
       try {
         grant = await plugin.allocate(ids);
       } catch (error) {
         const code = error instanceof CodedError ? error.code : 'Internal';
         throw new CodedError(code, `rpc ${rpcErrorText(error)}`.replace(/^rpc rpc/, 'rpc'), { resource }, error);
+      } finally {
+        this.duration.observe({ resource_name: resource }, (this.deps.clock.monotonic() - begin) / 1000);
       }
       const text = await this.deps.host.grantToText(grant);
       this.ledger.set(uid, container.name, resource, { ids, byNode: byNode(ids, devices), grant, text });
     }
-  }
-
-  /** First what an init container of the pod had, then what the plugin likes best (devicesToAllocate). */
-  private async choose(resource: string, count: number, reusable: ReadonlySet<string>): Promise<string[]> {
-    const { plugin, options, devices = new Map<string, PluginDevice>() } = this.endpoints.get(resource) ?? {};
-    const healthy = [...devices.values()].filter((device) => device.healthy).map(({ id }) => id);
-    if (healthy.length === 0) {
-      const why = `no healthy devices present; cannot allocate unhealthy devices ${resource}`;
-      throw new CodedError('Unavailable', why, { resource });
-    }
-    const chosen = [...reusable].filter((id) => healthy.includes(id)).slice(0, count);
-    const needed = count - chosen.length;
-    if (needed === 0) return chosen;
-    const taken = this.ledger.taken(resource);
-    const available = healthy.filter((id) => !taken.has(id));
-    if (available.length < needed) {
-      const why = `requested number of devices unavailable for ${resource}. Requested: ${needed}, Available: ${available.length}`;
-      throw new CodedError('ResourceExhausted', why, { resource });
-    }
-    let preferred: readonly string[] = [];
-    if (options?.preferredAllocation === true && needed < available.length && plugin !== undefined) {
-      const request = { available: [...available, ...chosen], mustInclude: chosen, size: count };
-      preferred = await plugin.preferred(request);
-    }
-    const liked = preferred.filter((id) => available.includes(id));
-    const rest = [...new Set([...liked, ...available])].filter((id) => !chosen.includes(id));
-    return [...chosen, ...rest.slice(0, needed)];
   }
 
   // ── checkpoint ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -405,10 +469,6 @@ export class DeviceManager {
       this.deps.log.warn({ error: messageOf(error) }, 'the checkpoint of devices could not be written');
     }
   }
-}
-
-function containersOf({ spec }: Pod): readonly Container[] {
-  return [...(spec.initContainers ?? []), ...spec.containers];
 }
 
 function unhealthy(devices: ReadonlyMap<string, PluginDevice>): ReadonlyMap<string, PluginDevice> {

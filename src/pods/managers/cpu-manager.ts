@@ -6,13 +6,19 @@ import type { Logger } from '../../kit/log.ts';
 import type { Metrics } from '../../kit/metrics.ts';
 import { formatCpus } from '../../model/cpu-set.ts';
 import type { Container, Pod } from '../../model/pod.ts';
-import { hasPodLevelResources, isSidecar } from '../../model/pod-resources.ts';
-import { qosClassOf } from '../../model/qos.ts';
-import { parseQuantity } from '../../model/quantity.ts';
 import type { Refusal } from '../admit/admit-pod.ts';
-import { newestContainer, type PodRuntime } from '../observe/pod-runtime.ts';
+import { newestContainer } from '../observe/pod-runtime.ts';
+import { type ActivePods, isOver } from './active-pods.ts';
+import type { AlignmentMetrics } from './alignment-metrics.ts';
+import { cpuHints, nodesCpus } from './cpu-hints.ts';
+import { cpusOfPod, exclusiveCount } from './cpu-request.ts';
+import { type Cpus, checkCpuState, difference, union } from './cpu-sets.ts';
 import { cpuStateText, readCpuState } from './cpu-state.ts';
 import { type CpuTopology, cpusPerCore } from './cpu-topology.ts';
+import { containersOf, type Hint, type Hints, type ResourceManager, unexpected } from './hints.ts';
+import { initContainersBefore } from './memory-ledger.ts';
+import type { NumaMask } from './numa-mask.ts';
+import { StateFile } from './state-file.ts';
 import { takeCpus } from './take-cpus.ts';
 
 export interface CpuManagerOptions {
@@ -33,30 +39,25 @@ export interface CpuManagerDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  readonly aligned: AlignmentMetrics;
 }
 
-/** The pods that hold their resources, with what runs of them. */
-export type ActivePods = () => readonly { readonly pod: Pod; readonly runtime: PodRuntime | undefined }[];
-
-type Exclusive = Map<string, Map<string, ReadonlySet<number>>>;
-
-const ONE = 1_000_000_000n;
+type Exclusive = Map<string, Map<string, Cpus>>;
 
 /**
  * Gives containers of Guaranteed pods that ask for whole CPUs these CPUs for themselves; all others share the rest
  * (kubelet's CPU manager, policy static). What was given is kept in kubelet's state file. A container learns of a change of
  * the shared ones at the next reconciliation.
  */
-export class CpuManager {
+export class CpuManager implements ResourceManager {
   private readonly options: CpuManagerOptions;
   private readonly deps: CpuManagerDeps;
-  private readonly reserved: ReadonlySet<number>;
-  private shared: ReadonlySet<number>;
+  private readonly reserved: Cpus;
+  private shared: Cpus;
   private exclusive: Exclusive = new Map();
-  private active: ActivePods | undefined;
   /** What the runtime was told last, by container id. */
   private told = new Map<string, string>();
-  private writing: Promise<void> = Promise.resolve();
+  private readonly file: StateFile;
   private readonly requests;
   private readonly errors;
 
@@ -64,6 +65,7 @@ export class CpuManager {
   constructor(options: CpuManagerOptions, deps: CpuManagerDeps) {
     this.options = options;
     this.deps = deps;
+    this.file = new StateFile(options.statePath, deps);
     const all = new Set(deps.topology.map(({ id }) => id));
     const { reserved } = options;
     const cpus = typeof reserved === 'number' ? takeCpus(deps.topology, all, reserved) : reserved;
@@ -97,6 +99,14 @@ export class CpuManager {
       [],
       (gauge) => gauge.set(difference(this.shared, this.reserved).size * 1000),
     );
+    metrics.gauge(
+      'kubelet_cpu_manager_allocation_per_numa',
+      'CPUs of a NUMA node that belong to one container.',
+      ['numa_node'],
+      (gauge) => {
+        for (const [node, count] of this.givenByNode()) gauge.set({ numa_node: node }, count);
+      },
+    );
   }
 
   /** Takes up what an earlier process gave away. Throws InvalidConfig when that does not fit this machine or these settings. */
@@ -104,7 +114,10 @@ export class CpuManager {
     const { statePath } = this.options;
     try {
       const { shared, exclusive } = readCpuState((await this.deps.files.read(statePath)).toString());
-      this.check(shared, exclusive);
+      checkCpuState(
+        { shared, exclusive },
+        { reserved: this.reserved, usable: this.usable(), strict: this.options.strictReservation },
+      );
       this.shared = shared;
       this.exclusive = new Map([...exclusive].map(([uid, containers]) => [uid, new Map(containers)]));
     } catch (error) {
@@ -116,31 +129,75 @@ export class CpuManager {
     }
   }
 
-  /** Why the pod cannot have the CPUs that it asks for; undefined: it has them now, or needs none. */
-  allocate(pod: Pod): Refusal | undefined {
-    this.release();
-    const { uid = '' } = pod.metadata;
-    const before = { shared: this.shared, mine: this.exclusive.get(uid) };
-    const reusable = new Set<number>();
-    for (const container of [...(pod.spec.initContainers ?? []), ...pod.spec.containers]) {
-      const count = exclusiveCount(pod, container);
-      if (count === 0) continue;
-      this.requests.inc();
-      const refusal = this.allocateOne(pod, container, count, reusable);
-      if (refusal === undefined) continue;
-      this.errors.inc();
-      this.shared = before.shared;
-      if (before.mine === undefined) this.exclusive.delete(uid);
-      else this.exclusive.set(uid, before.mine);
-      return refusal;
+  wants(pod: Pod): boolean {
+    return containersOf(pod).some((container) => exclusiveCount(pod, container) > 0);
+  }
+
+  hints(pod: Pod, container: Container): Hints {
+    const count = exclusiveCount(pod, container);
+    if (count === 0) return new Map();
+    const { topology } = this.deps;
+    const has = this.exclusive.get(uidOf(pod))?.get(container.name);
+    if (has !== undefined) {
+      return new Map([['cpu', has.size === count ? cpuHints(topology, has, new Set(), count) : []]]);
     }
-    if (this.shared !== before.shared) this.store();
-    return undefined;
+    return new Map([['cpu', cpuHints(topology, this.free(), this.reusable(pod, container.name), count)]]);
+  }
+
+  podHints(pod: Pod): Hints {
+    const count = cpusOfPod(pod);
+    if (count === 0) return new Map();
+    let has: Cpus = new Set();
+    for (const container of containersOf(pod)) {
+      const own = this.exclusive.get(uidOf(pod))?.get(container.name);
+      if (own !== undefined && own.size !== exclusiveCount(pod, container)) return new Map([['cpu', []]]);
+      has = union(has, own ?? []);
+    }
+    const { topology } = this.deps;
+    if (has.size === count) return new Map([['cpu', cpuHints(topology, has, new Set(), count)]]);
+    return new Map([['cpu', cpuHints(topology, this.free(), has, count)]]);
+  }
+
+  /** Why the container cannot have the CPUs that it asks for; undefined: it has them now, or needs none. */
+  allocate(pod: Pod, container: Container, { nodes }: Hint): Refusal | undefined {
+    const count = exclusiveCount(pod, container);
+    if (count === 0) return undefined;
+    this.requests.inc();
+    if (this.hasExclusive(uidOf(pod), container.name)) return undefined;
+    const refusal = this.alignmentRefusal(count) ?? this.give(pod, container, count, nodes);
+    if (refusal !== undefined) this.errors.inc();
+    if (this.options.fullPhysicalCpusOnly) this.deps.aligned.count('container', 'physical_cpu', refusal === undefined);
+    return refusal;
+  }
+
+  forget(podUid: string): void {
+    this.giveBack(podUid, [...(this.exclusive.get(podUid)?.keys() ?? [])]);
+  }
+  /** Takes back what pods that are over had, and init containers that have ended before another one began. */
+  takeBack(active: ActivePods): void {
+    const pods = new Map(active().map((each) => [uidOf(each.pod), each]));
+    for (const [uid, containers] of this.exclusive) {
+      const pod = pods.get(uid);
+      this.giveBack(
+        uid,
+        [...containers.keys()].filter((name) => isOver(pod, name)),
+      );
+    }
   }
 
   /** The CPUs that a container may run on, as the runtime is told. */
   cpusOf(podUid: string, container: string): string {
     return formatCpus(this.exclusive.get(podUid)?.get(container) ?? this.shared);
+  }
+
+  /** CPUs of a container's own. */
+  exclusiveOf(podUid: string, container: string): readonly number[] {
+    return [...(this.exclusive.get(podUid)?.get(container) ?? [])].sort((a, b) => a - b);
+  }
+
+  /** CPUs that may become somebody's own, given away or not. */
+  allocatable(): readonly number[] {
+    return this.deps.topology.map(({ id }) => id).filter((id) => !this.reserved.has(id));
   }
 
   /** Whether a container, or any of the pod, has CPUs of its own. */
@@ -151,21 +208,19 @@ export class CpuManager {
 
   /** Keeps what runs on its CPUs, until aborted. */
   async run(active: ActivePods, cri: Pick<CriRuntime, 'updateContainerResources'>, signal: AbortSignal): Promise<void> {
-    this.active = active;
     while (!signal.aborted) {
       await this.reconcile(active, cri);
       await this.deps.clock.sleep(this.options.reconcileMs, signal).catch(() => {});
     }
-    await this.writing;
+    await this.file.written;
   }
 
   async reconcile(active: ActivePods, cri: Pick<CriRuntime, 'updateContainerResources'>): Promise<void> {
-    this.active = active;
-    this.release();
+    this.takeBack(active);
     const told = new Map<string, string>();
     for (const { pod, runtime } of active()) {
       if (runtime === undefined) continue;
-      for (const { name } of [...(pod.spec.initContainers ?? []), ...pod.spec.containers]) {
+      for (const { name } of containersOf(pod)) {
         const record = newestContainer(runtime, name);
         if (record?.state !== 'RUNNING') continue;
         const cpus = this.cpusOf(pod.metadata.uid ?? '', name);
@@ -183,30 +238,70 @@ export class CpuManager {
     this.told = told;
   }
 
-  private allocateOne(pod: Pod, container: Container, count: number, reusable: Set<number>): Refusal | undefined {
-    const { uid = '' } = pod.metadata;
-    const alignment = this.alignmentRefusal(count);
-    if (alignment !== undefined) return alignment;
-    const mine = this.exclusive.get(uid) ?? new Map<string, ReadonlySet<number>>();
-    let cpus = mine.get(container.name);
-    if (cpus === undefined) {
-      const free = union(difference(this.shared, this.reserved), reusable);
-      cpus = takeCpus(this.deps.topology, free, count);
-      if (cpus === undefined) {
-        const why = `not enough cpus available to satisfy request: requested=${count}, available=${free.size}`;
-        return { reason: 'UnexpectedAdmissionError', message: `Allocate failed due to ${why}, which is unexpected` };
-      }
-      this.shared = difference(this.shared, cpus);
-      this.exclusive.set(uid, new Map(mine).set(container.name, cpus));
+  private givenByNode(): Map<number, number> {
+    const counts = new Map<number, number>();
+    for (const { id, numaNode } of this.deps.topology) {
+      const given = this.usable().has(id) && !this.shared.has(id);
+      counts.set(numaNode, (counts.get(numaNode) ?? 0) + (given ? 1 : 0));
     }
-    // What an init container had, those after it may have; a sidecar goes on running.
-    const isInit =
-      pod.spec.initContainers?.some(({ name }) => name === container.name) === true && !isSidecar(container);
-    for (const cpu of cpus) {
-      if (isInit) reusable.add(cpu);
-      else reusable.delete(cpu);
+    return counts;
+  }
+
+  /** Shared CPUs that may become somebody's own. */
+  private free(): Cpus {
+    return difference(this.shared, this.reserved);
+  }
+
+  /** What init containers of the pod had that those after them may have; a sidecar goes on running. */
+  private reusable(pod: Pod, container: string): Cpus {
+    const has = this.exclusive.get(uidOf(pod));
+    if (has === undefined) return new Set();
+    const initContainers = pod.spec.initContainers ?? [];
+    const once = initContainersBefore(initContainers, container);
+    const ended = new Set(once.map(({ name }) => name));
+    let cpus: Cpus = new Set();
+    for (const name of ended) cpus = union(cpus, has.get(name) ?? []);
+    for (const [name, own] of has) if (!ended.has(name)) cpus = difference(cpus, own);
+    return cpus;
+  }
+
+  /** Those of the nodes first. */
+  private give(pod: Pod, container: Container, count: number, nodes: NumaMask | undefined): Refusal | undefined {
+    const free = union(this.free(), this.reusable(pod, container.name));
+    const near = nodes === undefined ? new Set<number>() : nodesCpus(this.deps.topology, nodes, free);
+    const first = this.take(near, Math.min(count, near.size)) ?? new Set<number>();
+    const rest = this.take(difference(free, first), count - first.size);
+    if (rest === undefined) {
+      const available = free.size - first.size;
+      return unexpected(
+        `not enough cpus available to satisfy request: requested=${count - first.size}, available=${available}`,
+      );
     }
+    const cpus = union(first, rest);
+    this.shared = difference(this.shared, cpus);
+    const uid = uidOf(pod);
+    const mine = this.exclusive.get(uid) ?? new Map<string, Cpus>();
+    this.exclusive.set(uid, mine.set(container.name, cpus));
+    this.store();
     return undefined;
+  }
+
+  private take(free: Cpus, count: number): Cpus | undefined {
+    return takeCpus(this.deps.topology, free, count);
+  }
+
+  private giveBack(podUid: string, names: readonly string[]): void {
+    const containers = this.exclusive.get(podUid);
+    if (containers === undefined || names.length === 0) return;
+    let cpus: Cpus = new Set();
+    for (const name of names) {
+      cpus = union(cpus, containers.get(name) ?? []);
+      containers.delete(name);
+    }
+    if (containers.size === 0) this.exclusive.delete(podUid);
+    for (const own of containers.values()) cpus = difference(cpus, own);
+    this.shared = union(this.shared, cpus);
+    this.store();
   }
 
   private alignmentRefusal(count: number): Refusal | undefined {
@@ -226,87 +321,16 @@ export class CpuManager {
     );
   }
 
-  /** Takes back what pods that are over or gone had. */
-  private release(): void {
-    if (this.active === undefined) return;
-    const uids = new Set(this.active().map(({ pod }) => pod.metadata.uid ?? ''));
-    let changed = false;
-    for (const [uid, containers] of this.exclusive) {
-      if (uids.has(uid)) continue;
-      this.exclusive.delete(uid);
-      for (const cpus of containers.values()) this.shared = union(this.shared, cpus);
-      changed = true;
-    }
-    if (changed) this.store();
-  }
-
-  private usable(): ReadonlySet<number> {
+  private usable(): Cpus {
     const all = new Set(this.deps.topology.map(({ id }) => id));
     return this.options.strictReservation ? difference(all, this.reserved) : all;
   }
 
-  private check(
-    shared: ReadonlySet<number>,
-    exclusive: ReadonlyMap<string, ReadonlyMap<string, ReadonlySet<number>>>,
-  ): void {
-    const { strictReservation } = this.options;
-    const refuse = (why: string): never => {
-      throw new CodedError('InvalidObject', `does not fit: ${why}`);
-    };
-    const reservedShared = [...this.reserved].filter((cpu) => shared.has(cpu));
-    if (strictReservation && reservedShared.length > 0) {
-      refuse(
-        `some of strictly reserved cpus: "${formatCpus(reservedShared)}" are present in defaultCpuSet: "${formatCpus(shared)}"`,
-      );
-    }
-    if (!strictReservation && reservedShared.length !== this.reserved.size) {
-      refuse(
-        `not all reserved cpus: "${formatCpus(this.reserved)}" are present in defaultCpuSet: "${formatCpus(shared)}"`,
-      );
-    }
-    let known = shared;
-    for (const [uid, containers] of exclusive) {
-      for (const [name, cpus] of containers) {
-        if ([...cpus].some((cpu) => shared.has(cpu))) {
-          refuse(
-            `pod: ${uid}, container: ${name} cpuset: "${formatCpus(cpus)}" overlaps with default cpuset "${formatCpus(shared)}"`,
-          );
-        }
-        known = union(known, cpus);
-      }
-    }
-    const usable = formatCpus(this.usable());
-    if (formatCpus(known) !== usable) {
-      refuse(`current set of available CPUs "${usable}" doesn't match with CPUs in state "${formatCpus(known)}"`);
-    }
-  }
-
   private store(): void {
-    const text = cpuStateText({ shared: this.shared, exclusive: this.exclusive });
-    const { files, log } = this.deps;
-    const { statePath } = this.options;
-    this.writing = this.writing.then(async () => {
-      try {
-        await files.write(`${statePath}.tmp`, text, 0o600);
-        await files.rename(`${statePath}.tmp`, statePath);
-      } catch (error) {
-        log.warn({ statePath, error: messageOf(error) }, 'cannot write which CPUs were given away');
-      }
-    });
+    this.file.write(cpuStateText({ shared: this.shared, exclusive: this.exclusive }));
   }
 }
 
-/** How many whole CPUs a container asks for itself; 0: it shares. */
-function exclusiveCount(pod: Pod, { resources }: Container): number {
-  if (qosClassOf(pod) !== 'Guaranteed' || hasPodLevelResources(pod)) return 0;
-  const cpu = parseQuantity(resources?.requests?.['cpu'] ?? resources?.limits?.['cpu'] ?? 0);
-  return cpu % ONE === 0n ? Number(cpu / ONE) : 0;
-}
-
-function union(a: ReadonlySet<number>, b: ReadonlySet<number>): ReadonlySet<number> {
-  return new Set([...a, ...b]);
-}
-
-function difference(a: ReadonlySet<number>, b: ReadonlySet<number>): ReadonlySet<number> {
-  return new Set([...a].filter((each) => !b.has(each)));
+function uidOf(pod: Pod): string {
+  return pod.metadata.uid ?? '';
 }

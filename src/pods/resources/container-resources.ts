@@ -28,6 +28,7 @@ export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResou
     cpuShares: sharesFromMilli(cpuRequest),
     ...(quota === undefined ? {} : { cpuQuota: quota, cpuPeriod: node.cfsPeriodUs }),
     ...(node.cpus === undefined ? {} : { cpusetCpus: node.cpus.cpusOf(uid, container.name) }),
+    ...cpusetMems(node.memsOf?.(uid, container.name)),
     ...(memoryLimit === 0 ? {} : { memoryLimitInBytes: memoryLimit }),
     ...(memoryLimit !== 0 && node.cgroupVersion === 1 && node.swapAccounting
       ? { memorySwapLimitInBytes: memoryLimit }
@@ -39,6 +40,10 @@ export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResou
     })),
     ...(Object.keys(unified).length === 0 ? {} : { unified }),
   };
+}
+
+function cpusetMems(nodes: string | undefined): LinuxResources {
+  return nodes === undefined ? {} : { cpusetMems: nodes };
 }
 
 function podLevelLimits(pod: Pod): ResourceList {

@@ -43,6 +43,11 @@ export function nodeCgroupLimits(capacity: ResourceList, reservations: Reservati
   };
 }
 
+/** What pods may not be given of each resource: kubeReserved, systemReserved and hard eviction thresholds together. */
+export function nodeReservations(capacity: ResourceList, reservations: Reservations): Amounts {
+  return reservedAmounts(amountsOf(capacity), reservations, true);
+}
+
 /** Throws InvalidConfig when more is reserved than there is of a resource. */
 export function checkReservations(capacity: ResourceList, reservations: Reservations): void {
   const whole = amountsOf(capacity);

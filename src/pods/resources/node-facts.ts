@@ -20,6 +20,8 @@ export interface NodeResourceFacts {
     /** Then he has no CFS quota (DisableCPUQuotaWithExclusiveCPUs). */
     readonly withoutQuota: boolean;
   };
+  /** The NUMA nodes that a container's memory has to be on (cpuset(7)); undefined: any. Absent: nobody's has to. */
+  memsOf?(podUid: string, container: string): string | undefined;
   /** podPidsLimit; -1 for none. */
   readonly podPidsLimit: number;
 }

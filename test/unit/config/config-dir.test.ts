@@ -57,11 +57,12 @@ describe('--config-dir', () => {
 
   test('a warning goes when a drop-in takes its cause back, and stands where the cause stands', async () => {
     expect(
-      (await check('memoryManagerPolicy: Static\n', { 'a.conf': kubelet('memoryManagerPolicy: None\n') })).findings,
+      (await check('kernelMemcgNotification: true\n', { 'a.conf': kubelet('kernelMemcgNotification: false\n') }))
+        .findings,
     ).toEqual([]);
-    const { findings } = await check('', { 'a.conf': kubelet('maxPods: 3\nmemoryManagerPolicy: Static\n') });
+    const { findings } = await check('', { 'a.conf': kubelet('maxPods: 3\nkernelMemcgNotification: true\n') });
     expect(findings.map(({ level, text }) => [level, text.split('/').at(-1)])).toEqual([
-      ['warning', 'a.conf:4: KubeletConfiguration: memoryManagerPolicy is "Static": it is known, but not yet honoured'],
+      ['warning', 'a.conf:4: KubeletConfiguration: kernelMemcgNotification is true: it is known, but not yet honoured'],
     ]);
   });
 

@@ -289,7 +289,7 @@ embeddedAPI: { port: 7000, serviceCIDR: 10.97.0.0/20 }
 
   test('known fields that nothing follows yet are warnings, their zero values are not', async () => {
     const path = kubelet(`
-topologyManagerPolicy: restricted
+kernelMemcgNotification: true
 rotateCertificates: false
 shutdownGracePeriod: 0s
 memorySwap: {}
@@ -298,7 +298,7 @@ evictionHard: { imagefs.available: 5%, containerfs.available: 5% }
     const { config, findings } = await checkConfig({ files: [path], flags: {}, hostname });
     expect(config).toBeDefined();
     expect(findings.map((finding) => finding.level)).toEqual(['warning', 'warning']);
-    expect(findings[0]?.text).toMatch(/:4: .*topologyManagerPolicy is "restricted": it is known, but not yet honoured/);
+    expect(findings[0]?.text).toMatch(/:4: .*kernelMemcgNotification is true: it is known, but not yet honoured/);
     expect(findings[1]?.text).toContain('evictionHard["containerfs.available"] is ignored');
   });
 

@@ -85,8 +85,19 @@ describe('flags by the rules of kubelet’s', () => {
     expect(config?.staticPods.urlHeader).toEqual({ a: ['hello', 'more'], b: ['again'] });
     expect(config?.pods.maxPods).toBe(16);
     expect(await findings('--reserved-memory=0:memory=1Gi,hugepages-2Mi=2Gi;1:memory=0')).toEqual([
-      expect.stringMatching(/^warning --reserved-memory: is \[/),
       'error --reserved-memory: 1.limits.memory is 0; expected more than 0',
     ]);
+    const options = '--topology-manager-policy-options=prefer-closest-numa-nodes=true,max-allowable-numa-nodes=16';
+    const static_ = `--memory-manager-policy=Static --topology-manager-policy=restricted --topology-manager-scope=pod ${options}`;
+    const numa = await parse(`${static_} --reserved-memory=0:memory=1Gi,hugepages-2Mi=2Gi;1:memory=2Gi`);
+    expect((await checkConfig({ ...numa, hostname: () => 'n' })).config).toMatchObject({
+      memoryManager: {
+        reserved: [
+          { numaNode: 0, limits: { memory: '1Gi', 'hugepages-2Mi': '2Gi' } },
+          { numaNode: 1, limits: { memory: '2Gi' } },
+        ],
+      },
+      topologyManager: { policy: 'restricted', scope: 'pod', preferClosest: true, maxNumaNodes: 16 },
+    });
   });
 });

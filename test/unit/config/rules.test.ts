@@ -129,6 +129,22 @@ describe('KubeletConfiguration', () => {
       'reservedMemory\\[1\\].limits.memory is there a second time for NUMA node 0',
     ],
     [
+      'memoryManagerPolicy: Static\nreservedMemory: [{ limits: { hugepages-2Mi: 2Mi } }]\n',
+      undefined,
+      'memoryManagerPolicy is Static, but reservedMemory has no memory; you should specify the system reserved memory',
+    ],
+    [
+      'topologyManagerPolicyOptions: { prefer-closest-numa-nodes: "1" }\n',
+      undefined,
+      'topologyManagerPolicyOptions.prefer-closest-numa-nodes is "1"; expected true or false',
+    ],
+    [
+      'topologyManagerPolicyOptions: { max-allowable-numa-nodes: "7" }\n',
+      undefined,
+      'max-allowable-numa-nodes is "7"; the minimum value should not be less than 8',
+    ],
+    ['topologyManagerPolicyOptions: { closest: "true" }\n', undefined, 'is no option; expected prefer-closest-numa'],
+    [
       'userNamespaces: { idsPerPod: 65537 }\n',
       undefined,
       'userNamespaces.idsPerPod is 65537; expected a multiple of 65536',

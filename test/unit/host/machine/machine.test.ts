@@ -101,6 +101,18 @@ describe.each<[string, () => MachinePort]>([
     await expect(machine.filesystem('nowhere/at-all')).rejects.toMatchObject({ code: 'NotFound' });
   });
 
+  it('knows its NUMA nodes', async () => {
+    const machine = make();
+    const nodes = await machine.numaNodes();
+    const { memoryBytes } = await machine.facts();
+    expect(nodes.map(({ id }) => id)).toContain(0);
+    const sum = nodes.reduce((so, node) => so + node.memoryBytes, 0);
+    // A hypervisor may plug in memory that no node owns.
+    expect(sum).toBeGreaterThan(64 * 2 ** 20);
+    expect(sum).toBeLessThanOrEqual(memoryBytes * 1.02);
+    expect(nodes[0]?.distances.get(0)).toBe(10);
+  });
+
   it('sets its own oom_score_adj, or says what it lacks', async () => {
     const machine = make();
     await machine.setOwnOomScoreAdj(1);
@@ -180,6 +192,32 @@ describe('RealMachine', () => {
       osImage: 'Talos (v1)',
       maxPids: 15_000,
     });
+    expect(await new RealMachine({ root }, { log: silent }).numaNodes()).toEqual([
+      { id: 0, memoryBytes: 1_048_576, hugepages: [expect.anything(), expect.anything()], distances: new Map() },
+    ]);
+    const folder = '/sys/devices/system/node';
+    for (const [id, kib, far] of [
+      [0, 800, '10 32 20'],
+      [10, 0, '20 32 10'],
+      [2, 224, '32 10 32'],
+    ] as const) {
+      put(`${folder}/node${id}/meminfo`, `Node ${id} MemTotal:       ${kib} kB\nNode ${id} MemFree:  1 kB\n`);
+      put(`${folder}/node${id}/distance`, `${far}\n`);
+      put(`${folder}/node${id}/hugepages/hugepages-2048kB/nr_hugepages`, `${id}\n`);
+    }
+    put(`${folder}/online`, '0,2,10\n');
+    expect(await new RealMachine({ root }, { log: silent }).numaNodes()).toEqual(
+      [
+        { id: 0, kib: 800, far: [10, 32, 20] },
+        { id: 2, kib: 224, far: [32, 10, 32] },
+        { id: 10, kib: 0, far: [20, 32, 10] },
+      ].map(({ id, kib, far }) => ({
+        id,
+        memoryBytes: kib * 1024,
+        hugepages: [{ size: '2Mi', bytes: id * 2 ** 21 }],
+        distances: new Map([0, 2, 10].map((to, at) => [to, far[at]])),
+      })),
+    );
     rmSync(join(root, 'proc/meminfo'));
     await expect(new RealMachine({ root }, { log: silent }).facts()).rejects.toThrow(/meminfo/);
   });

@@ -5,6 +5,7 @@ import { FakeFiles } from '../../../../src/host/files/fake.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
 import { silent } from '../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
+import { Metrics } from '../../../../src/kit/metrics.ts';
 import type { Container, Pod } from '../../../../src/model/pod.ts';
 import { mergeGrants } from '../../../../src/pods/devices/device-ledger.ts';
 import { DeviceManager } from '../../../../src/pods/devices/device-manager.ts';
@@ -41,6 +42,8 @@ describe('DeviceManager', () => {
         changed: () => changes++,
         clock,
         log: silent,
+        metrics: new Metrics(),
+        numaNodes: [0, 1],
       },
     );
     await made.start();

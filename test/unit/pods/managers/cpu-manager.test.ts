@@ -5,9 +5,13 @@ import { ManualClock } from '../../../../src/kit/manual-clock.ts';
 import { Metrics } from '../../../../src/kit/metrics.ts';
 import { formatCpus, parseCpus } from '../../../../src/model/cpu-set.ts';
 import type { Pod, ResourceRequirements } from '../../../../src/model/pod.ts';
-import { type ActivePods, CpuManager, type CpuManagerOptions } from '../../../../src/pods/managers/cpu-manager.ts';
+import type { Refusal } from '../../../../src/pods/admit/admit-pod.ts';
+import type { ActivePods } from '../../../../src/pods/managers/active-pods.ts';
+import { AlignmentMetrics } from '../../../../src/pods/managers/alignment-metrics.ts';
+import { CpuManager, type CpuManagerOptions } from '../../../../src/pods/managers/cpu-manager.ts';
 import { cpuStateText, readCpuState } from '../../../../src/pods/managers/cpu-state.ts';
 import type { CpuTopology } from '../../../../src/pods/managers/cpu-topology.ts';
+import { containersOf, NO_AFFINITY } from '../../../../src/pods/managers/hints.ts';
 import { takeCpus } from '../../../../src/pods/managers/take-cpus.ts';
 import { linuxResourcesOf } from '../../../../src/pods/resources/container-resources.ts';
 import { podCgroupLimits } from '../../../../src/pods/resources/pod-limits.ts';
@@ -74,6 +78,7 @@ describe('the state file', () => {
 
 async function open(options: Partial<CpuManagerOptions> = {}, file?: string) {
   const files = new Map<string, string>(file === undefined ? [] : [['/state', file]]);
+  const metrics = new Metrics();
   const manager = new CpuManager(
     {
       statePath: '/state',
@@ -96,7 +101,8 @@ async function open(options: Partial<CpuManagerOptions> = {}, file?: string) {
       },
       clock: new ManualClock(),
       log: silent,
-      metrics: new Metrics(),
+      metrics,
+      aligned: new AlignmentMetrics(metrics),
     },
   );
   await manager.load();
@@ -110,31 +116,41 @@ async function open(options: Partial<CpuManagerOptions> = {}, file?: string) {
         of.spec.containers.map((one) => record(one, { id: `${of.metadata.uid}/${one.name}` })),
       ),
     }));
+  /** As the topology manager does without a policy. */
+  const allocate = (of: Pod): Refusal | undefined => {
+    for (const each of containersOf(of)) {
+      const refusal = manager.allocate(of, each, NO_AFFINITY);
+      if (refusal === undefined) continue;
+      manager.forget(of.metadata.uid ?? '');
+      return refusal;
+    }
+    return undefined;
+  };
   const reconcile = () =>
     manager.reconcile(active, {
       updateContainerResources: async (id, { cpusetCpus }) => void told.push(`${id} ${cpusetCpus}`),
     });
-  return { manager, files, pods, told, reconcile };
+  return { manager, files, pods, told, reconcile, allocate, metrics };
 }
 
 describe('CPUs of one’s own', () => {
   it('go to containers of Guaranteed pods that ask for whole ones, and leave the rest to all others', async () => {
-    const { manager } = await open();
-    expect(manager.allocate(asks('g', '2'))).toBeUndefined();
+    const { manager, allocate } = await open();
+    expect(allocate(asks('g', '2'))).toBeUndefined();
     expect(manager.cpusOf('g', 'a')).toBe('1,5');
     expect(manager.cpusOf('other', 'a')).toBe('0,2-4,6-7');
     const burstable = pod({ containers: [container('a', { resources: { requests: { cpu: '2' } } })] }, { uid: 'b' });
     for (const shares of [burstable, asks('h', '1500m')]) {
-      expect(manager.allocate(shares)).toBeUndefined();
+      expect(allocate(shares)).toBeUndefined();
       expect(manager.hasExclusive(shares.metadata.uid ?? '')).toBe(false);
     }
   });
 
   it('are never the reserved ones, and a pod that cannot have them is refused', async () => {
-    const { manager } = await open({ reserved: set('0,4') });
-    expect(manager.allocate(asks('g', '6'))).toBeUndefined();
+    const { manager, allocate } = await open({ reserved: set('0,4') });
+    expect(allocate(asks('g', '6'))).toBeUndefined();
     expect(manager.cpusOf('x', 'a')).toBe('0,4');
-    expect(manager.allocate(asks('h', '1'))).toEqual({
+    expect(allocate(asks('h', '1'))).toEqual({
       reason: 'UnexpectedAdmissionError',
       message:
         'Allocate failed due to not enough cpus available to satisfy request: requested=1, available=0, which is unexpected',
@@ -143,26 +159,26 @@ describe('CPUs of one’s own', () => {
   });
 
   it('of an init container serve those after it again, but for a sidecar’s', async () => {
-    const { manager } = await open();
+    const { manager, allocate } = await open();
     const init = container('i', { resources: whole('2') });
-    manager.allocate(asks('g', '2', { initContainers: [init] }));
+    allocate(asks('g', '2', { initContainers: [init] }));
     expect(manager.cpusOf('g', 'i')).toBe(manager.cpusOf('g', 'a'));
     const sidecar = container('s', { resources: whole('1'), restartPolicy: 'Always' });
-    manager.allocate(asks('h', '1', { initContainers: [sidecar] }));
+    allocate(asks('h', '1', { initContainers: [sidecar] }));
     expect(manager.cpusOf('h', 's')).not.toBe(manager.cpusOf('h', 'a'));
   });
 
   it('come in whole cores or not at all with full-pcpus-only', async () => {
-    const { manager } = await open({ fullPhysicalCpusOnly: true });
-    expect(manager.allocate(asks('g', '1'))).toEqual({
+    const { allocate } = await open({ fullPhysicalCpusOnly: true });
+    expect(allocate(asks('g', '1'))).toEqual({
       reason: 'SMTAlignmentError',
       message: 'SMT Alignment Error: requested 1 cpus not multiple cpus per core = 2',
     });
     // The core of the reserved CPU is broken.
-    expect(manager.allocate(asks('h', '8'))?.message).toBe(
+    expect(allocate(asks('h', '8'))?.message).toBe(
       'SMT Alignment Error: not enough free physical CPUs: available physical CPUs = 6, requested CPUs = 8, CPUs per core = 2',
     );
-    expect(manager.allocate(asks('i', '6'))).toBeUndefined();
+    expect(allocate(asks('i', '6'))).toBeUndefined();
   });
 
   it('with strict-cpu-reservation nobody runs on the reserved ones', async () => {
@@ -171,9 +187,9 @@ describe('CPUs of one’s own', () => {
   });
 
   it('are taken back when the pod is over, and everybody hears of what is shared then', async () => {
-    const { manager, pods, told, reconcile } = await open();
+    const { allocate, pods, told, reconcile } = await open();
     const [g, s] = [asks('g', '2'), pod({ containers: [container('a')] }, { uid: 's' })];
-    manager.allocate(g);
+    allocate(g);
     pods.push(g, s);
     await reconcile();
     expect(told).toEqual(['g/a 1,5', 's/a 0,2-4,6-7']);
@@ -186,7 +202,7 @@ describe('CPUs of one’s own', () => {
 
   it('are the same after a restart; what does not fit the machine is not guessed at', async () => {
     const first = await open();
-    first.manager.allocate(asks('g', '2'));
+    first.allocate(asks('g', '2'));
     await Promise.resolve().then(() => new Promise((resolve) => setImmediate(resolve)));
     const text = first.files.get('/state') ?? '';
     const second = await open({}, text);
@@ -196,10 +212,38 @@ describe('CPUs of one’s own', () => {
     );
   });
 
+  it('of an init container go back once another one has begun', async () => {
+    const { manager, allocate, pods, reconcile } = await open();
+    const g = asks('g', '1', { initContainers: [container('i', { resources: whole('4') })] });
+    allocate(g);
+    expect(manager.cpusOf('x', 'a')).toBe('0-1,5');
+    pods.push(g);
+    await reconcile();
+    expect(manager.cpusOf('x', 'a')).toBe('0-3,5-7');
+    expect(manager.cpusOf('g', 'a')).toBe('4');
+  });
+
+  it('are counted, also by NUMA node', async () => {
+    const { allocate, metrics } = await open({ reserved: set('0') });
+    allocate(asks('g', '4'));
+    allocate(asks('h', '9'));
+    const text = await metrics.text();
+    for (const line of [
+      'kubelet_cpu_manager_pinning_requests_total 2',
+      'kubelet_cpu_manager_pinning_errors_total 1',
+      'kubelet_cpu_manager_exclusive_cpu_allocation_count 4',
+      'kubelet_cpu_manager_shared_pool_size_millicores 3000',
+      'kubelet_cpu_manager_allocation_per_numa{numa_node="0"} 0',
+      'kubelet_cpu_manager_allocation_per_numa{numa_node="1"} 4',
+    ]) {
+      expect(text.split('\n')).toContain(line);
+    }
+  });
+
   it('have no CFS quota, nor has their pod', async () => {
-    const { manager } = await open();
+    const { manager, allocate } = await open();
     const g = asks('g', '2');
-    manager.allocate(g);
+    allocate(g);
     const node = {
       memoryBytes: 2 ** 33,
       cgroupVersion: 2 as const,
