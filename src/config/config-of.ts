@@ -166,6 +166,13 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       systemReservedCgroup: absent(kubelet.systemReservedCgroup),
       swapBehavior: kubelet.memorySwap.swapBehavior ?? 'NoSwap',
       singleProcessOOMKill: kubelet.singleProcessOOMKill,
+      memoryQos: complete.enabled('MemoryQoS')
+        ? {
+            tiered: kubelet.memoryReservationPolicy === 'TieredReservation',
+            throttlingFactor: kubelet.memoryThrottlingFactor,
+          }
+        : undefined,
+      memoryReservedPercent: percentOf(kubelet.qosReserved['memory']),
     },
     host: {
       failSwapOn: kubelet.failSwapOn,
@@ -299,6 +306,10 @@ function numaManagersOf({ kubelet }: Complete): Pick<Config, 'memoryManager' | '
       maxNumaNodes: Number(options['max-allowable-numa-nodes'] ?? MAX_NUMA_NODES),
     },
   };
+}
+
+function percentOf(share: string | undefined): number | undefined {
+  return share === undefined ? undefined : Number.parseInt(share, 10);
 }
 
 /** A list of CPUs goes before amounts of CPU, as in cmd/kubelet/app/server.go. */

@@ -180,6 +180,10 @@ export interface Config {
     readonly swapBehavior: 'NoSwap' | 'LimitedSwap';
     /** Undefined: true on cgroup v1, false on v2. */
     readonly singleProcessOOMKill: boolean | undefined;
+    /** How memory is protected and slowed down on cgroup v2; undefined: not at all. */
+    readonly memoryQos: { readonly tiered: boolean; readonly throttlingFactor: number } | undefined;
+    /** So many per cent of the memory that pods of a class ask for is out of reach for lower classes; undefined: none. */
+    readonly memoryReservedPercent: number | undefined;
   };
   /** What the machine has to be like. */
   readonly host: {

@@ -182,7 +182,9 @@ const FOLLOWED: ReadonlySet<string> = new Set([
   'InPlacePodLevelResourcesVerticalScaling',
   'InPlacePodVerticalScalingInitContainers',
   'KubeletCrashLoopBackOffMax',
+  'MemoryQoS',
   'NodeDeclaredFeatures',
+  'QOSReserved',
   'RestartAllContainersOnContainerExits',
   'RotateKubeletServerCertificate',
 ]);

@@ -97,6 +97,14 @@ function checkGated(config: Kubelet, given: Given, enabled: Enabled, wrong: Wron
   if (config.memoryReservationPolicy !== 'None') {
     needs(['memoryReservationPolicy'], config.memoryReservationPolicy, 'MemoryQoS');
   }
+  for (const [resource, share] of Object.entries(config.qosReserved)) {
+    // cm/qos_container_manager_linux.go; kubelet says nothing when the gate is off.
+    const path = ['qosReserved', resource];
+    needs(path, share, 'QOSReserved');
+    if (resource !== 'memory') wrong(path, `is ${share}, but only memory can be reserved; expected memory`);
+    else if (!/^(\d{1,2}|100)%$/.test(share))
+      wrong(path, `is ${JSON.stringify(share)}; expected a percentage, 0% to 100%`);
+  }
 }
 
 function checkCgroups(config: Kubelet, wrong: Wrong): void {

@@ -10,6 +10,7 @@ import { RealNet } from '../host/net/real.ts';
 import { RealSystemd } from '../host/systemd-units/real.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { ResourceList } from '../model/meta.ts';
+import { wholeValueOf } from '../model/quantity.ts';
 import { nodeCapacity } from '../node/node-status.ts';
 import {
   checkReservations,
@@ -20,6 +21,7 @@ import {
 } from '../pods/resources/node-allocatable.ts';
 import type { NodeResourceFacts } from '../pods/resources/node-facts.ts';
 import { PodCgroups } from '../pods/resources/pod-cgroups.ts';
+import type { QosMemoryOptions } from '../pods/resources/qos-memory.ts';
 import type { Foundation } from './foundation.ts';
 import { ensureHost } from './host-requirements.ts';
 import { openResourceManagers, type ResourceManagers } from './resource-managers.ts';
@@ -37,6 +39,7 @@ export interface BareMachine {
   readonly allocatable: (capacity: ResourceList) => ResourceList;
   /** Of the capacity measured at the start. */
   readonly allocatableNow: ResourceList;
+  readonly qosMemory: Omit<QosMemoryOptions, 'paths'>;
 }
 
 export interface Machine extends BareMachine {
@@ -62,6 +65,9 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
   checkReservations(capacity, reservations);
   const managers = await openResourceManagers(foundation, files, port, nodeReservations(capacity, reservations));
   const { cpus: cpuManager, memory: memoryManager } = managers;
+  const allocatable = (of: ResourceList): ResourceList => nodeAllocatable(of, reservations);
+  const allocatableNow = allocatable(capacity);
+  const allocatableBytes = wholeValueOf(allocatableNow['memory'] ?? 0);
   const resourceFacts: NodeResourceFacts = {
     memoryBytes: facts.memoryBytes,
     cgroupVersion: cgroups.version,
@@ -72,6 +78,7 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
     ...(config.cgroups.swapBehavior === 'LimitedSwap' ? { limitedSwap: { swapBytes: facts.swapBytes } } : {}),
     singleProcessOomKill: config.cgroups.singleProcessOOMKill ?? cgroups.version === 1,
     podPidsLimit: config.pods.podPidsLimit,
+    ...memoryQosOf(foundation, cgroups.version, allocatableBytes),
     ...(cpuManager === undefined
       ? {}
       : {
@@ -88,7 +95,6 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
     reservations,
     config.cgroups.enforceNodeAllocatable.includes('pods'),
   );
-  const allocatable = (of: ResourceList): ResourceList => nodeAllocatable(of, reservations);
   return {
     port,
     facts,
@@ -98,16 +104,22 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
     managers,
     resourceFacts,
     allocatable,
-    allocatableNow: allocatable(capacity),
+    allocatableNow,
+    qosMemory: {
+      tiered: resourceFacts.memoryQos?.tiered,
+      reservedPercent: config.cgroups.memoryReservedPercent,
+      allocatableBytes,
+    },
   };
 }
 
 /** Makes the cgroups that pods live in, by the driver that the runtime uses, too. */
 export async function makePodCgroups(
-  { config, clock, log, closers }: Foundation,
+  foundation: Foundation,
   machine: BareMachine,
   driver: Config['cgroups']['driver'],
 ): Promise<Machine> {
+  const { config, clock, log, closers } = foundation;
   let { cgroups } = machine;
   if (driver === 'systemd') {
     const systemd = new RealSystemd({ clock, open: () => openDBus({}, { clock }) });
@@ -115,12 +127,38 @@ export async function makePodCgroups(
     cgroups = new SystemdCgroups({ cgroups, systemd });
   }
   const podCgroups = new PodCgroups(
-    { cgroupRoot: config.cgroups.root, node: machine.resourceFacts, rootLimits: machine.rootLimits },
+    {
+      cgroupRoot: config.cgroups.root,
+      node: machine.resourceFacts,
+      rootLimits: machine.rootLimits,
+      qosMemory: machine.qosMemory,
+    },
     { cgroups, clock, log: log.child({ part: 'cgroups' }) },
   );
   await podCgroups.ensureRoot();
+  if (machine.resourceFacts.memoryQos !== undefined) countProtected(foundation, podCgroups);
   closers.add('pod cgroups', () => podCgroups.close());
   return { ...machine, cgroups, podCgroups };
+}
+
+function memoryQosOf(
+  { config, log }: Foundation,
+  version: 1 | 2,
+  allocatableBytes: number,
+): Pick<NodeResourceFacts, 'memoryQos'> {
+  const { memoryQos } = config.cgroups;
+  if (memoryQos === undefined) return {};
+  if (version === 2) return { memoryQos: { ...memoryQos, allocatableBytes } };
+  log.warn({}, 'the feature gate MemoryQoS is on, but this host has cgroup v1: memory is not protected by requests');
+  return {};
+}
+
+function countProtected({ metrics }: Foundation, { qosMemory }: PodCgroups): void {
+  const gauge = (name: string, help: string, of: 'guaranteed' | 'burstable'): void => {
+    metrics.gauge(name, help, [], (value) => value.set(qosMemory?.protected[of] ?? 0));
+  };
+  gauge('kubelet_memory_qos_node_memory_min_bytes', 'Memory that is kept for Guaranteed pods.', 'guaranteed');
+  gauge('kubelet_memory_qos_node_memory_low_bytes', 'Memory that Burstable pods lose only late.', 'burstable');
 }
 
 async function filesystem({ config, log }: Foundation, port: MachinePort): Promise<FilesystemCapacity | undefined> {

@@ -11,6 +11,7 @@ import { silent } from '../../src/kit/log.ts';
 import { weightFromShares } from '../../src/model/cpu.ts';
 import type { Pod } from '../../src/model/pod.ts';
 import { PodCgroups } from '../../src/pods/resources/pod-cgroups.ts';
+import { waitFor } from '../harness/wait-for.ts';
 
 const MIB = 2 ** 20;
 const ROOT = `/dhprb-pods-${process.pid}`;
@@ -38,7 +39,7 @@ describe.runIf(process.getuid?.() === 0 && mounts.length > 0)('PodCgroups on thi
     await pods?.close();
     await cgroups?.remove(ROOT);
   });
-  const start = async (): Promise<{ pods: PodCgroups; cgroups: CgroupPort }> => {
+  const start = async (reservedPercent?: number): Promise<{ pods: PodCgroups; cgroups: CgroupPort }> => {
     cgroups = await openCgroups({}, { clock });
     const node = {
       memoryBytes: 4096 * MIB,
@@ -51,7 +52,8 @@ describe.runIf(process.getuid?.() === 0 && mounts.length > 0)('PodCgroups on thi
       podPidsLimit: 8,
     };
     const rootLimits = { cpuShares: 2048, memoryLimit: 2048 * MIB, pidsLimit: 5000 };
-    pods = new PodCgroups({ cgroupRoot: ROOT, node, rootLimits }, { cgroups, clock, log: silent });
+    const qosMemory = { tiered: undefined, reservedPercent, allocatableBytes: 1024 * MIB };
+    pods = new PodCgroups({ cgroupRoot: ROOT, node, rootLimits, qosMemory }, { cgroups, clock, log: silent });
     await pods.ensureRoot();
     return { pods, cgroups };
   };
@@ -84,6 +86,29 @@ describe.runIf(process.getuid?.() === 0 && mounts.length > 0)('PodCgroups on thi
     expect(await cgroups.read(`${ROOT}/kubepods/burstable`)).toMatchObject(shares(512));
     await pods.ensure(pod('g1', '96Mi'));
     expect(await cgroups.read(path)).toMatchObject({ memoryLimit: 96 * MIB });
+  });
+
+  it('keeps lower classes off memory that higher ones ask for (qosReserved), but kills for it nobody', async () => {
+    const { pods, cgroups } = await start(50);
+    const limitOf = async (name: string) => (await cgroups.read(`${ROOT}/kubepods/${name}`)).memoryLimit;
+    await pods.ensure(pod('g1', '1000Mi'));
+    await pods.flush();
+    expect([await limitOf('burstable'), await limitOf('besteffort')]).toEqual([524 * MIB, 524 * MIB]);
+    const path = await pods.ensure({ metadata: { name: 'e', uid: 'e' }, spec: { containers: [{ name: 'c' }] } });
+    const holds = 'const held = Buffer.alloc(24 << 20, 1); setInterval(() => held, 1e6)';
+    const user = runIn(path, `exec ${process.execPath} -e '${holds}'`);
+    await waitFor('memory to be in use', async () => ((await cgroups.read(path)).memoryUsage ?? 0) > 16 * MIB);
+    await pods.ensure(pod('g1', '2040Mi'));
+    await pods.flush();
+    expect(await limitOf('burstable')).toBe(4 * MIB);
+    // No lower than what is in use, and no higher than that was.
+    const kept = (await limitOf('besteffort')) ?? 0;
+    expect(kept).toBeGreaterThan(4 * MIB);
+    expect(kept).toBeLessThan(64 * MIB);
+    expect(user.exitCode ?? user.signalCode).toBeNull();
+    await pods.remove('e');
+    await pods.flush();
+    expect(await limitOf('besteffort')).toBe(4 * MIB);
   });
 
   it.runIf(mounts.some(({ controllers }) => controllers.includes('cpuset')))(

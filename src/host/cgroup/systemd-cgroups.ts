@@ -99,6 +99,12 @@ export class SystemdCgroups implements CgroupPort {
   }
 }
 
+const MEMORY_FILES = [
+  ['memory.min', 'MemoryMin'],
+  ['memory.low', 'MemoryLow'],
+  ['memory.high', 'MemoryHigh'],
+] as const;
+
 /** Limits as properties of a unit (opencontainers/cgroups systemd genV1ResourcesProperties, genV2ResourcesProperties). */
 export function limitProperties(limits: CgroupLimits, version: 1 | 2): UnitProperty[] {
   const { cpuShares, cpuQuota, cpuPeriod, memoryLimit, pidsLimit } = limits;
@@ -116,6 +122,10 @@ export function limitProperties(limits: CgroupLimits, version: 1 | 2): UnitPrope
   if (cpuQuota !== undefined) properties.push(number('CPUQuotaPerSecUSec', quotaPerSecond(cpuQuota, cpuPeriod)));
   // 0 is none that systemd would take.
   if (pidsLimit !== undefined) properties.push(number('TasksMax', pidsLimit === 0 ? 1 : pidsLimit));
+  for (const [file, name] of MEMORY_FILES) {
+    const value = limits.unified?.[file];
+    if (value !== undefined) properties.push(number(name, value === 'max' ? -1 : BigInt(value)));
+  }
   const swap = limits.unified?.['memory.swap.max'];
   if (swap !== undefined) properties.push(number('MemorySwapMax', swap === 'max' ? -1 : BigInt(swap)));
   return properties;

@@ -20,7 +20,7 @@ export interface ResizeActuatorDeps {
   /** The pod's cgroup: what it is to have, what it has, and setting some of its values. */
   readonly cgroups: {
     limitsOf(pod: Pod): CgroupLimits;
-    current(pod: Pod): Promise<CgroupReading & { readonly cpuShares: number }>;
+    current(pod: Pod): Promise<CgroupReading & Pick<CgroupLimits, 'unified'> & { readonly cpuShares: number }>;
     set(pod: Pod, limits: CgroupLimits): Promise<void>;
   };
   readonly actuated: ResourceState;
@@ -219,7 +219,7 @@ export class ResizeActuator {
 function podSizes(resource: Resource, limits: CgroupLimits): PodSizes {
   if (resource === 'cpu') return { limit: limits.cpuQuota ?? -1, request: limits.cpuShares ?? 0 };
   const { memoryLimit = -1 } = limits;
-  return { limit: memoryLimit < 0 ? Number.POSITIVE_INFINITY : memoryLimit, request: 0 };
+  return { limit: memoryLimit < 0 ? Number.POSITIVE_INFINITY : memoryLimit, request: protectedMemory(limits) };
 }
 
 function limitValues(resource: Resource, { cpuQuota, cpuPeriod, memoryLimit }: CgroupLimits): CgroupLimits {
@@ -227,8 +227,14 @@ function limitValues(resource: Resource, { cpuQuota, cpuPeriod, memoryLimit }: C
   return { ...(cpuQuota === undefined ? {} : { cpuQuota }), ...(cpuPeriod === undefined ? {} : { cpuPeriod }) };
 }
 
-function requestValues(resource: Resource, { cpuShares }: CgroupLimits): CgroupLimits {
-  return resource === 'memory' || cpuShares === undefined ? {} : { cpuShares };
+function requestValues(resource: Resource, { cpuShares, unified }: CgroupLimits): CgroupLimits {
+  if (resource === 'memory') return unified === undefined ? {} : { unified };
+  return cpuShares === undefined ? {} : { cpuShares };
+}
+
+/** What the kernel keeps for the pod (MemoryQoS), in bytes. */
+function protectedMemory({ unified }: CgroupLimits): number {
+  return Number(unified?.['memory.min'] ?? 0) + Number(unified?.['memory.low'] ?? 0);
 }
 
 /** The container with these sizes; its other resources stay. */

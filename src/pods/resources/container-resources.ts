@@ -3,6 +3,7 @@ import { quotaFromMilli, sharesFromMilli } from '../../model/cpu.ts';
 import type { ResourceList } from '../../model/meta.ts';
 import type { Container, Pod } from '../../model/pod.ts';
 import { milliValueOf, wholeValueOf } from '../../model/quantity.ts';
+import { containerMemoryQos } from './memory-qos.ts';
 import { kernelPageSize, type NodeResourceFacts } from './node-facts.ts';
 import { oomScoreAdj } from './oom-score.ts';
 import { swapBytesOf } from './swap.ts';
@@ -20,6 +21,7 @@ export function linuxResourcesOf(pod: Pod, container: Container, node: NodeResou
   if (node.cgroupVersion === 2 && node.swapAccounting) {
     unified['memory.swap.max'] = String(swapBytesOf(pod, container, node));
   }
+  if (node.memoryQos !== undefined) Object.assign(unified, containerMemoryQos(pod, container, node.memoryQos));
   const uid = pod.metadata.uid ?? '';
   const unlimited = node.cpus?.withoutQuota === true && node.cpus.hasExclusive(uid, container.name);
   const limited = unlimited ? -1 : (quotaFromMilli(cpuLimit, node.cfsPeriodUs) ?? -1);

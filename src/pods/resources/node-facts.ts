@@ -1,3 +1,5 @@
+import type { MemoryQos } from './memory-qos.ts';
+
 /** What the resource functions need to know of the node and its configuration. */
 export interface NodeResourceFacts {
   readonly memoryBytes: number;
@@ -22,6 +24,8 @@ export interface NodeResourceFacts {
   };
   /** The NUMA nodes that a container's memory has to be on (cpuset(7)); undefined: any. Absent: nobody's has to. */
   memsOf?(podUid: string, container: string): string | undefined;
+  /** Absent: the feature is off, or there is no cgroup v2. */
+  readonly memoryQos?: MemoryQos;
   /** podPidsLimit; -1 for none. */
   readonly podPidsLimit: number;
 }

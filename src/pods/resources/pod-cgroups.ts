@@ -7,8 +7,10 @@ import { MIN_SHARES, sharesFromMilli, sharesFromWeight, weightFromShares } from 
 import type { Pod } from '../../model/pod.ts';
 import { qosClassOf } from '../../model/qos.ts';
 import { type CgroupPaths, cgroupPathsBelow, podCgroupPath, uidInCgroupName } from './cgroup-paths.ts';
+import { podMemoryRequest } from './memory-qos.ts';
 import type { NodeResourceFacts } from './node-facts.ts';
 import { burstableMilli, podCgroupLimits } from './pod-limits.ts';
+import { QosMemory, type QosMemoryOptions } from './qos-memory.ts';
 
 export interface PodCgroupsOptions {
   /** --cgroup-root; the pods are in "kubepods" below it. */
@@ -16,6 +18,8 @@ export interface PodCgroupsOptions {
   readonly node: NodeResourceFacts;
   /** Limits of "kubepods" itself: nodeCgroupLimits(). */
   readonly rootLimits: CgroupLimits;
+  /** What classes keep from each other of the memory; absent: nothing. */
+  readonly qosMemory?: Omit<QosMemoryOptions, 'paths'>;
 }
 
 export interface PodCgroupsDeps {
@@ -28,6 +32,9 @@ interface KnownPod {
   readonly path: string;
   readonly limits: CgroupLimits;
   readonly milli: number;
+  /** Bytes that it asks for. */
+  readonly memory: number;
+  readonly guaranteed: boolean;
   /** When the cgroup was last seen (Clock.monotonic). */
   seenAt: number;
 }
@@ -52,6 +59,7 @@ export class PodCgroups {
   private readonly pods = new Map<string, KnownPod>();
   /** By pod object: they are asked for with each look at the pod. */
   private readonly limits = new WeakMap<Pod, CgroupLimits>();
+  readonly qosMemory: QosMemory | undefined;
   private burstableShares: number | undefined;
   private rootDone = false;
   private rootResult: { readonly error: unknown } | undefined;
@@ -70,6 +78,8 @@ export class PodCgroups {
     this.cgroups = deps.cgroups;
     this.clock = deps.clock;
     this.log = deps.log;
+    const { qosMemory } = options;
+    this.qosMemory = qosMemory && new QosMemory({ ...qosMemory, paths: this.paths }, deps);
   }
 
   /**
@@ -81,8 +91,13 @@ export class PodCgroups {
     await this.cgroups.apply(this.paths.root, cpuShares === undefined ? {} : { cpuShares });
     await this.limitRoot(others);
     const burstableWasThere = await this.cgroups.exists(this.paths.burstable);
-    await this.cgroups.apply(this.paths.burstable, burstableWasThere ? {} : { cpuShares: MIN_SHARES });
-    await this.cgroups.apply(this.paths.besteffort, { cpuShares: MIN_SHARES });
+    // A limit of an earlier life does not stay.
+    const memory = this.options.qosMemory?.reservedPercent === undefined ? { memoryLimit: -1 } : {};
+    await this.cgroups.apply(this.paths.burstable, {
+      ...memory,
+      ...(burstableWasThere ? {} : { cpuShares: MIN_SHARES }),
+    });
+    await this.cgroups.apply(this.paths.besteffort, { ...memory, cpuShares: MIN_SHARES });
     this.burstableShares = burstableWasThere ? undefined : MIN_SHARES;
     this.raiseOnlyUntil = burstableWasThere ? this.clock.monotonic() + ADOPTION_MS : 0;
     this.scheduleVerify();
@@ -128,15 +143,15 @@ export class PodCgroups {
   }
 
   /** What the kernel has of the pod's cgroup now; shares also where it counts weights. Throws NotFound without one. */
-  async current(pod: Pod): Promise<CgroupReading & { readonly cpuShares: number }> {
+  async current(pod: Pod): Promise<CgroupReading & Pick<CgroupLimits, 'unified'> & { readonly cpuShares: number }> {
     const path = this.pathIn(pod);
     if (!(await this.cgroups.exists(path))) throw new CodedError('NotFound', `the pod has no cgroup ${path}`);
     const reading = await this.cgroups.read(path);
-    const known = this.pods.get(pod.metadata.uid ?? '')?.limits.cpuShares;
+    const { cpuShares: known, unified } = this.pods.get(pod.metadata.uid ?? '')?.limits ?? {};
     // Many shares have one weight: what was written is the better answer where it comes to the same.
     const written = known !== undefined && reading.cpuWeight === weightFromShares(known) ? known : undefined;
     const cpuShares = reading.cpuShares ?? written ?? sharesFromWeight(reading.cpuWeight ?? 1);
-    return { ...reading, cpuShares };
+    return { ...reading, cpuShares, ...(unified === undefined ? {} : { unified }) };
   }
 
   /** Sets some values of a pod's cgroup that is there. */
@@ -145,9 +160,9 @@ export class PodCgroups {
     const path = this.pathIn(pod);
     await this.cgroups.apply(path, limits);
     const known = this.pods.get(uid);
-    const milli = burstableMilli(pod);
-    this.pods.set(uid, { path, limits: { ...known?.limits, ...limits }, milli, seenAt: this.clock.monotonic() });
-    if (known?.milli !== milli) this.scheduleBatch();
+    const asks = askedFor(pod);
+    this.pods.set(uid, { path, limits: { ...known?.limits, ...limits }, ...asks, seenAt: this.clock.monotonic() });
+    if (known?.milli !== asks.milli || known.memory !== asks.memory) this.scheduleBatch();
   }
 
   /** Makes or updates the pod's cgroup. Answers the cgroup parent for its sandbox. */
@@ -169,7 +184,7 @@ export class PodCgroups {
       this.pods.delete(uid);
       throw error;
     }
-    this.pods.set(uid, { path, limits, milli: burstableMilli(pod), seenAt: now });
+    this.pods.set(uid, { path, limits, ...askedFor(pod), seenAt: now });
     this.scheduleBatch();
     return path;
   }
@@ -253,6 +268,7 @@ export class PodCgroups {
 
   private async writeQos(): Promise<void> {
     if (this.closed) return;
+    await this.writeQosMemory();
     let milli = 0;
     for (const pod of this.pods.values()) milli += pod.milli;
     const shares = sharesFromMilli(milli);
@@ -271,9 +287,23 @@ export class PodCgroups {
     }
   }
 
+  private async writeQosMemory(): Promise<void> {
+    if (this.qosMemory === undefined) return;
+    if (this.clock.monotonic() < this.raiseOnlyUntil) return this.afterAdoption();
+    const sum = (of: boolean): number =>
+      [...this.pods.values()].reduce((so, { guaranteed, memory }) => so + (guaranteed === of ? memory : 0), 0);
+    await this.qosMemory.write({ guaranteed: sum(true), burstable: sum(false) });
+  }
+
+  /** What is held back until then is written when the time of adoption is over. */
+  private afterAdoption(): void {
+    this.adopted ??= this.clock.after(this.raiseOnlyUntil - this.clock.monotonic(), () => void this.flush());
+  }
+
   /** Compares with what the kernel has, and writes anew where something else changed it. */
   private async readBack(): Promise<void> {
     if (this.closed) return;
+    this.qosMemory?.doubt();
     try {
       if (!this.rootDone) {
         const { cpuShares: _, ...others } = this.options.rootLimits;
@@ -304,10 +334,17 @@ export class PodCgroups {
   private async holdsMore(shares: number): Promise<boolean> {
     const { cpuShares, cpuWeight } = await this.cgroups.read(this.paths.burstable);
     const more = (cpuShares ?? 0) > shares || (cpuWeight ?? 0) > weightFromShares(shares);
-    // What is held back now is written when the time of adoption is over.
-    if (more) this.adopted ??= this.clock.after(this.raiseOnlyUntil - this.clock.monotonic(), () => void this.flush());
+    if (more) this.afterAdoption();
     return more;
   }
+}
+
+function askedFor(pod: Pod): Pick<KnownPod, 'milli' | 'memory' | 'guaranteed'> {
+  return {
+    milli: burstableMilli(pod),
+    memory: podMemoryRequest(pod),
+    guaranteed: qosClassOf(pod) === 'Guaranteed',
+  };
 }
 
 /** The values that are not as before; undefined when there are none. Quota and period always go together. */

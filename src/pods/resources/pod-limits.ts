@@ -4,6 +4,7 @@ import type { Pod } from '../../model/pod.ts';
 import { type Amounts, amountsOf, limitsOf, podLimits, podRequests } from '../../model/pod-resources.ts';
 import { qosClassOf } from '../../model/qos.ts';
 import { formatNano, milliValueOf, wholeValueOf } from '../../model/quantity.ts';
+import { podMemoryQos } from './memory-qos.ts';
 import { kernelPageSize, type NodeResourceFacts } from './node-facts.ts';
 
 /**
@@ -31,6 +32,7 @@ export function podCgroupLimits(pod: Pod, node: NodeResourceFacts): CgroupLimits
     memoryLimit: memory === 0 ? -1 : memory,
     pidsLimit: node.podPidsLimit,
     ...(hugepages.length === 0 ? {} : { hugepages: Object.fromEntries(hugepages) }),
+    ...(node.memoryQos === undefined ? {} : { unified: podMemoryQos(pod, node.memoryQos) }),
   };
 }
 

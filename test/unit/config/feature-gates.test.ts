@@ -40,10 +40,10 @@ describe('feature gates', () => {
     ],
     [
       'without effect',
-      { MemoryQoS: true },
-      ['warning MemoryQoS: is true, but this gate of stage ALPHA changes nothing in deckhand'],
+      { EventedPLEG: true },
+      ['warning EventedPLEG: is true, but this gate of stage ALPHA changes nothing in deckhand'],
     ],
-    ['with effect', { KubeletCrashLoopBackOffMax: false }, []],
+    ['with effect', { KubeletCrashLoopBackOffMax: false, MemoryQoS: true, QOSReserved: true }, []],
     [
       'depending on one that is off',
       { ResourceHealthStatus: false, ResourceHealthStatusMessage: true },

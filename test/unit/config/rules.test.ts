@@ -156,6 +156,21 @@ describe('KubeletConfiguration', () => {
       'memoryReservationPolicy is TieredReservation, which needs the feature gate MemoryQoS',
     ],
     [
+      'qosReserved: { memory: 50% }\n',
+      'featureGates: { QOSReserved: true }\n',
+      'qosReserved.memory is 50%, which needs the feature gate QOSReserved',
+    ],
+    [
+      'featureGates: { QOSReserved: true }\nqosReserved: { cpu: 50% }\n',
+      undefined,
+      'qosReserved.cpu is 50%, but only memory can be reserved',
+    ],
+    [
+      'featureGates: { QOSReserved: true }\nqosReserved: { memory: 101% }\n',
+      undefined,
+      'qosReserved.memory is "101%"; expected a percentage, 0% to 100%',
+    ],
+    [
       'enableSystemLogQuery: true\nenableSystemLogHandler: false\n',
       undefined,
       'enableSystemLogQuery is true, but enableSystemLogHandler is false',

@@ -10,6 +10,7 @@ import { ResizeActuator } from '../../../../src/pods/resize/resize-actuator.ts';
 import { resizePlan } from '../../../../src/pods/resize/resize-plan.ts';
 import { ResourceState } from '../../../../src/pods/resize/resource-state.ts';
 import { linuxResourcesOf } from '../../../../src/pods/resources/container-resources.ts';
+import type { NodeResourceFacts } from '../../../../src/pods/resources/node-facts.ts';
 import { podCgroupLimits } from '../../../../src/pods/resources/pod-limits.ts';
 import { container, pod, record, runtime, sandbox } from '../builders.ts';
 
@@ -35,16 +36,18 @@ const podWith = (cpu: string, memory: string): Pod =>
 class Lab {
   readonly done: string[] = [];
   readonly actuated: ResourceState;
-  cgroup: CgroupReading & { readonly cpuShares: number };
+  cgroup: CgroupReading & Pick<CgroupLimits, 'unified'> & { readonly cpuShares: number };
+  private readonly node: NodeResourceFacts;
   usage = 0;
   fail: string | undefined;
   sandboxCall: 'known' | 'unimplemented' | 'not implemented yet' | 'refused' = 'known';
 
-  constructor(before: Pod) {
+  constructor(before: Pod, facts: NodeResourceFacts = node) {
+    this.node = facts;
     const files = { read: async () => Buffer.from(''), write: async () => {}, rename: async () => {} };
     this.actuated = new ResourceState('/s', { files, clock: new ManualClock(), log: silent });
     this.actuated.set('u1', { containers: { a: before.spec.containers[0]?.resources ?? {} }, pod: undefined });
-    const { cpuShares = 2, ...limits } = podCgroupLimits(before, node);
+    const { cpuShares = 2, ...limits } = podCgroupLimits(before, facts);
     this.cgroup = { ...limits, cpuShares };
   }
 
@@ -70,7 +73,7 @@ class Lab {
         }),
       },
       cgroups: {
-        limitsOf: (pod) => podCgroupLimits(pod, node),
+        limitsOf: (pod) => podCgroupLimits(pod, this.node),
         current: async () => ({ ...this.cgroup, memoryUsage: this.usage }),
         set: async (_pod, limits) => {
           this.note(`pod ${JSON.stringify(limits)}`);
@@ -78,7 +81,7 @@ class Lab {
         },
       },
       actuated: this.actuated,
-      resourcesOf: (pod, container) => linuxResourcesOf(pod, container, node),
+      resourcesOf: (pod, container) => linuxResourcesOf(pod, container, this.node),
       cfsQuota: true,
       metrics: new Metrics(),
       clock: new ManualClock(),
@@ -135,6 +138,18 @@ describe('bringing a resize into force', () => {
       'pod {"cpuShares":1024}',
       'pod {"cpuQuota":100000,"cpuPeriod":100000}',
     ]);
+  });
+
+  it('keeps as much memory for the pod as it asks for (MemoryQoS), more before and less after its containers', async () => {
+    const memoryQos = { tiered: true, throttlingFactor: 0.9, allocatableBytes: 2 ** 32 };
+    const lab = new Lab(podWith('1', '64Mi'), { ...node, cgroupVersion: 2, memoryQos });
+    const kept = (mib: number): string => `pod {"unified":{"memory.min":"${mib * MIB}","memory.low":"0"}}`;
+    await lab.resize(podWith('1', '128Mi'));
+    const grown = lab.done.splice(0).filter((what) => !what.startsWith('runtime'));
+    expect(grown).toEqual([`pod {"memoryLimit":${128 * MIB}}`, kept(128), 'container 1024 100000 128Mi']);
+    await lab.resize(podWith('1', '64Mi'));
+    const shrunk = lab.done.filter((what) => !what.startsWith('runtime'));
+    expect(shrunk).toEqual(['container 1024 100000 64Mi', kept(64), `pod {"memoryLimit":${64 * MIB}}`]);
   });
 
   it('touches nothing while memory that is to be taken away is in use', async () => {
