@@ -289,6 +289,10 @@ function cpuManagerOf({ kubelet, enabled }: Complete): Config['cpuManager'] {
     reserved: list === undefined ? Math.ceil(milli / 1000) : [...list],
     fullPhysicalCpusOnly: options['full-pcpus-only'] === 'true',
     strictReservation: options['strict-cpu-reservation'] === 'true',
+    acrossNuma: options['distribute-cpus-across-numa'] === 'true',
+    bySocket: options['align-by-socket'] === 'true',
+    acrossCores: options['distribute-cpus-across-cores'] === 'true',
+    byUncoreCache: options['prefer-align-cpus-by-uncorecache'] === 'true',
     reconcileMs: kubelet.cpuManagerReconcilePeriod,
     withoutQuota: enabled('DisableCPUQuotaWithExclusiveCPUs'),
   };

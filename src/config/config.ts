@@ -117,6 +117,10 @@ export interface Config {
         readonly reserved: readonly number[] | number;
         readonly fullPhysicalCpusOnly: boolean;
         readonly strictReservation: boolean;
+        readonly acrossNuma: boolean;
+        readonly bySocket: boolean;
+        readonly acrossCores: boolean;
+        readonly byUncoreCache: boolean;
         readonly reconcileMs: number;
         /** A container with CPUs of its own has no CFS quota. */
         readonly withoutQuota: boolean;

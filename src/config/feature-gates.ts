@@ -174,6 +174,8 @@ const DEPENDENCIES = `
 /** Gates that decide something in deckhand; of the others it is only known what they are. */
 const FOLLOWED: ReadonlySet<string> = new Set([
   'CSIVolumeHealth',
+  'CPUManagerPolicyAlphaOptions',
+  'CPUManagerPolicyBetaOptions',
   'ClusterTrustBundle',
   'ClusterTrustBundleProjection',
   'CustomCPUCFSQuotaPeriod',

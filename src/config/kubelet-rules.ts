@@ -61,7 +61,7 @@ export function checkKubelet(config: Kubelet, given: Given, enabled: Enabled, wr
   checkImages(config, given, enabled, wrong);
   checkShutdown(config, enabled, wrong);
   checkReservations(config, wrong);
-  checkCpuManager(config, wrong);
+  checkCpuManager(config, enabled, wrong);
   checkNumaManagers(config, wrong);
   checkEviction(config, wrong);
   checkFiles(config, wrong);
@@ -235,23 +235,40 @@ function checkReservations(config: Kubelet, wrong: Wrong): void {
   }
 }
 
-const CPU_OPTIONS = ['full-pcpus-only', 'strict-cpu-reservation'];
-const OTHER_CPU_OPTIONS = [
-  'align-by-socket',
-  'distribute-cpus-across-cores',
-  'distribute-cpus-across-numa',
-  'prefer-align-cpus-by-uncorecache',
+/** Options of the policy static, with the feature gate that they need (cpumanager/policy_options.go). */
+const CPU_OPTIONS: ReadonlyMap<string, string | undefined> = new Map([
+  ['full-pcpus-only', undefined],
+  ['strict-cpu-reservation', undefined],
+  ['prefer-align-cpus-by-uncorecache', undefined],
+  ['distribute-cpus-across-numa', 'CPUManagerPolicyBetaOptions'],
+  ['align-by-socket', 'CPUManagerPolicyAlphaOptions'],
+  ['distribute-cpus-across-cores', 'CPUManagerPolicyAlphaOptions'],
+]);
+const CPU_CONFLICTS: readonly (readonly [string, string])[] = [
+  ['full-pcpus-only', 'distribute-cpus-across-cores'],
+  ['distribute-cpus-across-numa', 'distribute-cpus-across-cores'],
+  ['prefer-align-cpus-by-uncorecache', 'distribute-cpus-across-cores'],
+  ['prefer-align-cpus-by-uncorecache', 'distribute-cpus-across-numa'],
 ];
 
 /** What the policy static cannot begin without (cpumanager/cpu_manager.go NewManager, policy_options.go). */
-function checkCpuManager(config: Kubelet, wrong: Wrong): void {
+function checkCpuManager(config: Kubelet, enabled: Enabled, wrong: Wrong): void {
   const { cpuManagerPolicy: policy, cpuManagerPolicyOptions: options = {}, kubeReserved, systemReserved } = config;
   for (const [name, value] of Object.entries(options)) {
     const path = ['cpuManagerPolicyOptions', name];
-    if (OTHER_CPU_OPTIONS.includes(name)) {
-      wrong(path, `is ${value}, which deckhand does not have; expected ${CPU_OPTIONS.join(' or ')}`);
-    } else if (!CPU_OPTIONS.includes(name)) wrong(path, `is no option; expected ${CPU_OPTIONS.join(' or ')}`);
+    const gate = CPU_OPTIONS.get(name);
+    if (!CPU_OPTIONS.has(name)) wrong(path, `is no option; expected one of ${[...CPU_OPTIONS.keys()].join(', ')}`);
     else if (!isBoolean(value)) wrong(path, `is ${JSON.stringify(value)}; expected true or false`);
+    else if (gate !== undefined && !enabled(gate)) wrong(path, `is ${value}, which needs the feature gate ${gate}`);
+  }
+  const isOn = (name: string): boolean => options[name] === 'true';
+  for (const [one, other] of CPU_CONFLICTS) {
+    if (isOn(one) && isOn(other))
+      wrong(['cpuManagerPolicyOptions', other], `is true, and ${one}, too; expected one of them`);
+  }
+  if (isOn('align-by-socket') && config.topologyManagerPolicy === 'single-numa-node') {
+    const path = ['cpuManagerPolicyOptions', 'align-by-socket'];
+    wrong(path, 'is true, but topologyManagerPolicy is single-numa-node; expected another policy');
   }
   if (policy === 'none') {
     if (Object.keys(options).length > 0) {

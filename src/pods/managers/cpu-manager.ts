@@ -10,11 +10,12 @@ import type { Refusal } from '../admit/admit-pod.ts';
 import { newestContainer } from '../observe/pod-runtime.ts';
 import { type ActivePods, isOver } from './active-pods.ts';
 import type { AlignmentMetrics } from './alignment-metrics.ts';
-import { cpuHints, nodesCpus } from './cpu-hints.ts';
+import { checkSockets, cpuHints, nodesCpus, socketsOf } from './cpu-hints.ts';
 import { cpusOfPod, exclusiveCount } from './cpu-request.ts';
 import { type Cpus, checkCpuState, difference, union } from './cpu-sets.ts';
 import { cpuStateText, readCpuState } from './cpu-state.ts';
 import { type CpuTopology, cpusPerCore } from './cpu-topology.ts';
+import { distributeCpus } from './distribute-cpus.ts';
 import { containersOf, type Hint, type Hints, type ResourceManager, unexpected } from './hints.ts';
 import { initContainersBefore } from './memory-ledger.ts';
 import type { NumaMask } from './numa-mask.ts';
@@ -30,6 +31,14 @@ export interface CpuManagerOptions {
   readonly fullPhysicalCpusOnly: boolean;
   /** strict-cpu-reservation: no pod runs on the reserved ones. */
   readonly strictReservation: boolean;
+  /** distribute-cpus-across-numa: from several NUMA nodes as many each. */
+  readonly acrossNuma?: boolean;
+  /** align-by-socket: another NUMA node of the same socket is as good. */
+  readonly bySocket?: boolean;
+  /** distribute-cpus-across-cores: one thread of each core first. */
+  readonly acrossCores?: boolean;
+  /** prefer-align-cpus-by-uncorecache: that share their last cache, where that can be. */
+  readonly byUncoreCache?: boolean;
   readonly reconcileMs: number;
 }
 
@@ -68,7 +77,7 @@ export class CpuManager implements ResourceManager {
     this.file = new StateFile(options.statePath, deps);
     const all = new Set(deps.topology.map(({ id }) => id));
     const { reserved } = options;
-    const cpus = typeof reserved === 'number' ? takeCpus(deps.topology, all, reserved) : reserved;
+    const cpus = typeof reserved === 'number' ? this.take(all, reserved) : reserved;
     if (cpus === undefined || [...cpus].some((cpu) => !all.has(cpu))) {
       const asked = typeof reserved === 'number' ? `${reserved} CPUs` : `the CPUs ${formatCpus(reserved)}`;
       throw new CodedError(
@@ -77,8 +86,11 @@ export class CpuManager implements ResourceManager {
       );
     }
     this.reserved = cpus;
+    if (options.bySocket === true) checkSockets(deps.topology);
     this.shared = this.usable();
-    const { metrics } = deps;
+    const { metrics, aligned } = deps;
+    aligned.expect('container', 'physical_cpu');
+    aligned.expect('container', 'uncore_cache');
     this.requests = metrics.counter(
       'kubelet_cpu_manager_pinning_requests_total',
       'Containers that asked for CPUs of their own.',
@@ -137,11 +149,15 @@ export class CpuManager implements ResourceManager {
     const count = exclusiveCount(pod, container);
     if (count === 0) return new Map();
     const { topology } = this.deps;
+    const { bySocket = false } = this.options;
     const has = this.exclusive.get(uidOf(pod))?.get(container.name);
     if (has !== undefined) {
-      return new Map([['cpu', has.size === count ? cpuHints(topology, has, new Set(), count) : []]]);
+      return new Map([
+        ['cpu', has.size === count ? cpuHints(topology, { free: has, reusable: new Set(), count, bySocket }) : []],
+      ]);
     }
-    return new Map([['cpu', cpuHints(topology, this.free(), this.reusable(pod, container.name), count)]]);
+    const reusable = this.reusable(pod, container.name);
+    return new Map([['cpu', cpuHints(topology, { free: this.free(), reusable, count, bySocket })]]);
   }
 
   podHints(pod: Pod): Hints {
@@ -154,8 +170,10 @@ export class CpuManager implements ResourceManager {
       has = union(has, own ?? []);
     }
     const { topology } = this.deps;
-    if (has.size === count) return new Map([['cpu', cpuHints(topology, has, new Set(), count)]]);
-    return new Map([['cpu', cpuHints(topology, this.free(), has, count)]]);
+    const { bySocket = false } = this.options;
+    if (has.size === count)
+      return new Map([['cpu', cpuHints(topology, { free: has, reusable: new Set(), count, bySocket })]]);
+    return new Map([['cpu', cpuHints(topology, { free: this.free(), reusable: has, count, bySocket })]]);
   }
 
   /** Why the container cannot have the CPUs that it asks for; undefined: it has them now, or needs none. */
@@ -268,7 +286,9 @@ export class CpuManager implements ResourceManager {
   /** Those of the nodes first. */
   private give(pod: Pod, container: Container, count: number, nodes: NumaMask | undefined): Refusal | undefined {
     const free = union(this.free(), this.reusable(pod, container.name));
-    const near = nodes === undefined ? new Set<number>() : nodesCpus(this.deps.topology, nodes, free);
+    const { topology } = this.deps;
+    const place = nodes !== undefined && this.options.bySocket === true ? socketsOf(topology, nodes) : nodes;
+    const near = place === undefined ? new Set<number>() : nodesCpus(topology, place, free);
     const first = this.take(near, Math.min(count, near.size)) ?? new Set<number>();
     const rest = this.take(difference(free, first), count - first.size);
     if (rest === undefined) {
@@ -279,6 +299,9 @@ export class CpuManager implements ResourceManager {
     }
     const cpus = union(first, rest);
     this.shared = difference(this.shared, cpus);
+    if (new Set(topology.filter(({ id }) => cpus.has(id)).map((cpu) => cpu.uncoreCache)).size === 1) {
+      this.deps.aligned.count('container', 'uncore_cache', true);
+    }
     const uid = uidOf(pod);
     const mine = this.exclusive.get(uid) ?? new Map<string, Cpus>();
     this.exclusive.set(uid, mine.set(container.name, cpus));
@@ -287,7 +310,15 @@ export class CpuManager implements ResourceManager {
   }
 
   private take(free: Cpus, count: number): Cpus | undefined {
-    return takeCpus(this.deps.topology, free, count);
+    const { topology } = this.deps;
+    const {
+      acrossNuma = false,
+      acrossCores: spread = false,
+      byUncoreCache = false,
+      fullPhysicalCpusOnly,
+    } = this.options;
+    if (!acrossNuma) return takeCpus(topology, free, count, { spread, byUncoreCache });
+    return distributeCpus(topology, free, count, fullPhysicalCpusOnly ? cpusPerCore(topology) : 1);
   }
 
   private giveBack(podUid: string, names: readonly string[]): void {

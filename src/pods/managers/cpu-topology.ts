@@ -4,6 +4,8 @@ export interface Cpu {
   readonly core: number;
   readonly socket: number;
   readonly numaNode: number;
+  /** CPUs with the same number share their last cache; that of its lowest CPU. */
+  readonly uncoreCache: number;
 }
 
 export type CpuTopology = readonly Cpu[];

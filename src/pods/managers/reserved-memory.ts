@@ -6,6 +6,8 @@ import { formatBytes } from '../../model/quantity.ts';
 import type { ReservedMemory } from './memory-ledger.ts';
 
 const ONE = 1_000_000_000n;
+/** Each set of nodes is looked at for each container: 16 have 65,535. kubelet would try, and not come to an end. */
+const MAX_NODES = 16;
 
 /**
  * reservedMemory by node, in bytes. It has to be, kind by kind, what the node keeps back as a whole (kubelet
@@ -19,6 +21,12 @@ export function reservedMemoryOf(
   const refuse = (why: string): never => {
     throw new CodedError('InvalidConfig', `reservedMemory: ${why}`);
   };
+  if (nodes.length > MAX_NODES) {
+    throw new CodedError(
+      'InvalidConfig',
+      `memoryManagerPolicy Static: unsupported on machines with more than ${MAX_NODES} NUMA nodes, this one has ${nodes.length}`,
+    );
+  }
   let total: Amounts = {};
   const byNode = new Map<number, Record<string, number>>(nodes.map(({ id }) => [id, {}]));
   for (const { numaNode, limits } of reserved) {

@@ -134,6 +134,26 @@ describe('KubeletConfiguration', () => {
       'memoryManagerPolicy is Static, but reservedMemory has no memory; you should specify the system reserved memory',
     ],
     [
+      'cpuManagerPolicy: static\nreservedSystemCPUs: "0"\ncpuManagerPolicyOptions: { align-by-socket: "true" }\n',
+      'featureGates: { CPUManagerPolicyAlphaOptions: true }\n',
+      'cpuManagerPolicyOptions.align-by-socket is true, which needs the feature gate CPUManagerPolicyAlphaOptions',
+    ],
+    [
+      'cpuManagerPolicy: static\nreservedSystemCPUs: "0"\ncpuManagerPolicyOptions: { distribute-cpus-across-numa: "true", prefer-align-cpus-by-uncorecache: "true" }\n',
+      undefined,
+      'distribute-cpus-across-numa is true, and prefer-align-cpus-by-uncorecache, too; expected one of them',
+    ],
+    [
+      'cpuManagerPolicy: static\nreservedSystemCPUs: "0"\ncpuManagerPolicyOptions: { align-by-socket: "true" }\nfeatureGates: { CPUManagerPolicyAlphaOptions: true }\n',
+      'topologyManagerPolicy: restricted\n',
+      '',
+    ],
+    [
+      'cpuManagerPolicy: static\nreservedSystemCPUs: "0"\ncpuManagerPolicyOptions: { align-by-socket: "true" }\nfeatureGates: { CPUManagerPolicyAlphaOptions: true }\ntopologyManagerPolicy: single-numa-node\n',
+      undefined,
+      'align-by-socket is true, but topologyManagerPolicy is single-numa-node; expected another policy',
+    ],
+    [
       'topologyManagerPolicyOptions: { prefer-closest-numa-nodes: "1" }\n',
       undefined,
       'topologyManagerPolicyOptions.prefer-closest-numa-nodes is "1"; expected true or false',

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { readCpuTopology } from '../../../../src/host/machine/cpu-topology.ts';
 import { FakeMachine } from '../../../../src/host/machine/fake.ts';
 import type { MachinePort } from '../../../../src/host/machine/port.ts';
 import {
@@ -221,6 +222,39 @@ describe('RealMachine', () => {
     rmSync(join(root, 'proc/meminfo'));
     await expect(new RealMachine({ root }, { log: silent }).facts()).rejects.toThrow(/meminfo/);
   });
+});
+
+it('CPUs with their core, socket, NUMA node and last cache', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'dhprb-cpus-'));
+  const put = (path: string, text: string): void => {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), `${text}\n`);
+  };
+  try {
+    await expect(readCpuTopology(root)).rejects.toMatchObject({ code: 'NotFound' });
+    put('online', '0-2,4');
+    for (const [id, siblings, socket, node, cached] of [
+      [0, '0,2', 0, 0, '0-3'],
+      [1, '1,3', 0, 0, '0-3'],
+      [2, '0,2', 0, 0, '0-3'],
+      [4, '4', 1, 1, undefined],
+    ] as const) {
+      put(`cpu${id}/topology/thread_siblings_list`, siblings);
+      put(`cpu${id}/topology/physical_package_id`, String(socket));
+      put(`cpu${id}/node${node}/online`, '');
+      if (cached === undefined) continue;
+      put(`cpu${id}/cache/index3/level`, '3');
+      put(`cpu${id}/cache/index3/shared_cpu_list`, cached);
+    }
+    expect(await readCpuTopology(root)).toEqual([
+      { id: 0, core: 0, socket: 0, numaNode: 0, uncoreCache: 0 },
+      { id: 1, core: 1, socket: 0, numaNode: 0, uncoreCache: 0 },
+      { id: 2, core: 0, socket: 0, numaNode: 0, uncoreCache: 0 },
+      { id: 4, core: 4, socket: 1, numaNode: 1, uncoreCache: 4 },
+    ]);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
 });
 
 it('what a start depends on, of a made-up root and of this machine', async () => {

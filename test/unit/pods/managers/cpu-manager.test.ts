@@ -12,17 +12,19 @@ import { CpuManager, type CpuManagerOptions } from '../../../../src/pods/manager
 import { cpuStateText, readCpuState } from '../../../../src/pods/managers/cpu-state.ts';
 import type { CpuTopology } from '../../../../src/pods/managers/cpu-topology.ts';
 import { containersOf, NO_AFFINITY } from '../../../../src/pods/managers/hints.ts';
+import { maskOf, nodesOf } from '../../../../src/pods/managers/numa-mask.ts';
 import { takeCpus } from '../../../../src/pods/managers/take-cpus.ts';
 import { linuxResourcesOf } from '../../../../src/pods/resources/container-resources.ts';
 import { podCgroupLimits } from '../../../../src/pods/resources/pod-limits.ts';
 import { container, pod, record, runtime, sandbox } from '../builders.ts';
 
 /** Two sockets, each one NUMA node, of two cores with two threads: CPU n and n + 4 share a core. */
-const topology: CpuTopology = Array.from({ length: 8 }, (_, id) => ({
+const HYPERTHREADS: CpuTopology = Array.from({ length: 8 }, (_, id) => ({
   id,
   core: id % 4,
   socket: Math.floor((id % 4) / 2),
   numaNode: Math.floor((id % 4) / 2),
+  uncoreCache: Math.floor((id % 4) / 2),
 }));
 const set = (list: string): Set<number> => parseCpus(list) ?? new Set();
 const whole = (cpu: string): ResourceRequirements => ({
@@ -50,9 +52,9 @@ describe('choosing CPUs', () => {
     ['the thread whose core is taken already', '1-7', 1, '4'],
     ['all', '0-7', 8, '0-7'],
   ])('%s', (_what, available, count, taken) => {
-    expect(formatCpus(takeCpus(topology, set(available), count) ?? [])).toBe(taken);
+    expect(formatCpus(takeCpus(HYPERTHREADS, set(available), count) ?? [])).toBe(taken);
   });
-  it('takes none where there are too few', () => expect(takeCpus(topology, set('0-1'), 3)).toBeUndefined());
+  it('takes none where there are too few', () => expect(takeCpus(HYPERTHREADS, set('0-1'), 3)).toBeUndefined());
 });
 
 describe('the state file', () => {
@@ -76,7 +78,7 @@ describe('the state file', () => {
   });
 });
 
-async function open(options: Partial<CpuManagerOptions> = {}, file?: string) {
+async function open(options: Partial<CpuManagerOptions> = {}, file?: string, topology: CpuTopology = HYPERTHREADS) {
   const files = new Map<string, string>(file === undefined ? [] : [['/state', file]]);
   const metrics = new Metrics();
   const manager = new CpuManager(
@@ -224,19 +226,81 @@ describe('CPUs of one’s own', () => {
   });
 
   it('are counted, also by NUMA node', async () => {
-    const { allocate, metrics } = await open({ reserved: set('0') });
+    const { allocate, metrics } = await open({ reserved: set('0'), fullPhysicalCpusOnly: true });
     allocate(asks('g', '4'));
     allocate(asks('h', '9'));
+    allocate(asks('i', '1'));
     const text = await metrics.text();
     for (const line of [
-      'kubelet_cpu_manager_pinning_requests_total 2',
-      'kubelet_cpu_manager_pinning_errors_total 1',
+      'kubelet_cpu_manager_pinning_requests_total 3',
+      'kubelet_cpu_manager_pinning_errors_total 2',
       'kubelet_cpu_manager_exclusive_cpu_allocation_count 4',
       'kubelet_cpu_manager_shared_pool_size_millicores 3000',
       'kubelet_cpu_manager_allocation_per_numa{numa_node="0"} 0',
       'kubelet_cpu_manager_allocation_per_numa{numa_node="1"} 4',
+      'kubelet_container_aligned_compute_resources_count{scope="container",boundary="physical_cpu"} 1',
+      'kubelet_container_aligned_compute_resources_failure_count{scope="container",boundary="physical_cpu"} 2',
+      'kubelet_container_aligned_compute_resources_count{scope="container",boundary="uncore_cache"} 1',
     ]) {
       expect(text.split('\n')).toContain(line);
+    }
+  });
+
+  it('are found by socket instead of by NUMA node with align-by-socket', async () => {
+    /** Two sockets of two NUMA nodes of two CPUs. */
+    const nodes: CpuTopology = Array.from({ length: 8 }, (_, id) => ({
+      id,
+      core: id,
+      socket: id >> 2,
+      numaNode: id >> 1,
+      uncoreCache: id >> 2,
+    }));
+    const preferred = async (bySocket: boolean): Promise<string[]> => {
+      const { manager } = await open({ bySocket, reserved: set('0,2,4') }, undefined, nodes);
+      const g = asks('g', '2');
+      const [a = container('a')] = g.spec.containers;
+      return (manager.hints(g, a).get('cpu') ?? [])
+        .filter((hint) => hint.preferred)
+        .map((hint) => nodesOf(hint.nodes ?? 0n).join());
+    };
+    expect(await preferred(false)).toEqual(['3']);
+    expect(await preferred(true)).toEqual(['3', '0,1', '2,3']);
+    const { manager } = await open({ bySocket: true, reserved: set('0,2,4') }, undefined, nodes);
+    const g = asks('g', '3');
+    for (const each of containersOf(g)) manager.allocate(g, each, { nodes: maskOf([2]), preferred: true });
+    expect(manager.cpusOf('g', 'a')).toBe('5-7');
+    const oneNode = nodes.map((cpu) => ({ ...cpu, numaNode: 0 }));
+    await expect(open({ bySocket: true }, undefined, oneNode)).rejects.toThrow(
+      'align-by-socket: not compatible with hardware where number of sockets are more than number of NUMA: 2 sockets, 1 NUMA nodes',
+    );
+  });
+
+  it('follow the other options', async () => {
+    const first = await open({ acrossCores: true, reserved: set('0,4') });
+    first.allocate(asks('g', '2'));
+    expect(first.manager.cpusOf('g', 'a')).toBe('1,5');
+    for (const [options, cpus] of [
+      [{}, '2-4,6-7'],
+      [{ acrossNuma: true }, '1-3,5-6'],
+    ] as const) {
+      const { manager, allocate } = await open({ ...options, reserved: set('0') });
+      allocate(asks('g', '5'));
+      expect(manager.cpusOf('g', 'a')).toBe(cpus);
+    }
+    const caches = HYPERTHREADS.map(({ id }) => ({
+      id,
+      core: id,
+      socket: 0,
+      numaNode: 0,
+      uncoreCache: [0, 4, 5, 6].includes(id) ? 0 : 1,
+    }));
+    for (const [options, cpus] of [
+      [{}, '1-3'],
+      [{ byUncoreCache: true }, '4-6'],
+    ] as const) {
+      const { manager, allocate } = await open({ ...options, reserved: set('0') }, undefined, caches);
+      allocate(asks('g', '3'));
+      expect(manager.cpusOf('g', 'a')).toBe(cpus);
     }
   });
 

@@ -125,6 +125,11 @@ describe('reservedMemory', () => {
     ],
     ['more than there is', [{ memory: '9Gi' }], { memory: '9Gi' }, '9Gi of memory of NUMA node 0, which has 8Gi'],
   ])('refuses %s', (_what, limits, needed, message) => expect(() => check(limits, needed)).toThrow(message));
+  it('is not looked at on a machine of too many nodes', () => {
+    expect(() => reservedMemoryOf([], nodesOfMachine(17), {})).toThrow(
+      'memoryManagerPolicy Static: unsupported on machines with more than 16 NUMA nodes, this one has 17',
+    );
+  });
 });
 
 describe('hints', () => {

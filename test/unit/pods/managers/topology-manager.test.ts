@@ -49,7 +49,13 @@ async function open(
   const metrics = new Metrics();
   const aligned = new AlignmentMetrics(metrics);
   const clock = new ManualClock();
-  const topology = Array.from({ length: 8 }, (_, id) => ({ id, core: id, socket: id >> 2, numaNode: id >> 2 }));
+  const topology = Array.from({ length: 8 }, (_, id) => ({
+    id,
+    core: id,
+    socket: id >> 2,
+    numaNode: id >> 2,
+    uncoreCache: id >> 2,
+  }));
   const common = { files, clock, log: silent, metrics, aligned };
   const cpus = new CpuManager(
     {
