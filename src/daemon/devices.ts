@@ -1,13 +1,14 @@
 import { RealDevicePluginHost } from '../host/devices/real.ts';
 import type { Files } from '../host/files/port.ts';
 import type { NumaNode } from '../host/machine/port.ts';
-import type { ContainerMemory, PodResources } from '../host/pod-resources/port.ts';
+import type { ContainerMemory, PodResources, PodResourcesSource } from '../host/pod-resources/port.ts';
 import { servePodResources } from '../host/pod-resources/real.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';
 import { TokenBucket } from '../kit/token-bucket.ts';
 import { keyOf } from '../model/meta.ts';
 import type { Pod } from '../model/pod.ts';
 import { isExtendedResource } from '../node/extended-resources.ts';
+import { countPodResources } from '../pods/devices/count-pod-resources.ts';
 import { DeviceManager } from '../pods/devices/device-manager.ts';
 import type { MemoryBlock } from '../pods/managers/memory-ledger.ts';
 import type { Foundation } from './foundation.ts';
@@ -57,7 +58,7 @@ export async function openDevices(
 
 /** Tells monitoring agents who has what, on pod-resources/kubelet.sock. */
 export async function tellPodResources(
-  { config, clock, log, closers }: Foundation,
+  { config, clock, log, metrics, closers }: Foundation,
   {
     files,
     pods,
@@ -87,19 +88,23 @@ export async function tellPodResources(
   try {
     await files.makeDirectory(directory, 0o750);
     await files.remove(`${directory}/kubelet.sock`);
+    const source: PodResourcesSource = {
+      list: () => [...pods()].filter(isUnderWay).map(resourcesOf),
+      allocatable: () => ({
+        devices: devices.allocatableDevices(),
+        cpuIds: cpus?.allocatable() ?? [],
+        memory: memory?.allocatable().map(memoryOf) ?? [],
+      }),
+      get: (namespace, name) => {
+        const found = [...pods()].find((pod) => keyOf(pod) === `${namespace}/${name}`);
+        return found && resourcesOf(found);
+      },
+    };
+    const { list, allocatable, get } = countPodResources(source, metrics);
     const server = await servePodResources(`${directory}/kubelet.sock`, {
-      list: () => limited(() => [...pods()].filter(isUnderWay).map(resourcesOf)),
-      allocatable: () =>
-        limited(() => ({
-          devices: devices.allocatableDevices(),
-          cpuIds: cpus?.allocatable() ?? [],
-          memory: memory?.allocatable().map(memoryOf) ?? [],
-        })),
-      get: (namespace, name) =>
-        limited(() => {
-          const found = [...pods()].find((pod) => keyOf(pod) === `${namespace}/${name}`);
-          return found && resourcesOf(found);
-        }),
+      list: () => limited(list),
+      allocatable: () => limited(allocatable),
+      get: (namespace, name) => limited(() => get(namespace, name)),
     });
     closers.add('pod resources', () => server.close());
   } catch (error) {

@@ -135,9 +135,18 @@ describe.runIf(isHere)('a real node of one NUMA node, with static managers and s
       reason: 'TopologyAffinityError',
       message: 'Pod was rejected: Resources cannot be allocated with Topology locality',
     });
+    const allocatable = await callUnary(kubelet('pod-resources/kubelet.sock'), lister, 'GetAllocatableResources', {});
+    expect(allocatable).toMatchObject({
+      cpuIds: [1],
+      devices: [{ resourceName: FAR, deviceIds: ['far'], topology: { nodes: [{ ID: 7 }] } }],
+      memory: expect.arrayContaining([
+        expect.objectContaining({ memoryType: 'memory', topology: { nodes: [{ ID: 0 }] } }),
+      ]),
+    });
     const metrics = (await node.local.request(node.deckhand.healthz.replace('/healthz', '/metrics'))).body.toString();
     expect(metrics).toMatch(/^kubelet_topology_manager_admission_errors_total 1$/m);
     expect(metrics).toMatch(/^kubelet_container_aligned_compute_resources_failure_count\{.*numa_node.*\} 1$/m);
+    expect(metrics).toMatch(/^kubelet_pod_resources_endpoint_requests_total\{server_api_version="v1"\} [1-9]/m);
     expect(metrics).toMatch(/^kubelet_device_plugin_registration_total\{resource_name="example.com\/far"\} [1-9]/m);
   });
 
