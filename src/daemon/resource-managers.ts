@@ -87,7 +87,7 @@ export function openTopology(
     managers: [cpus, memory].filter((manager) => manager !== undefined),
     devices,
     takeBack: () => {
-      const pods = active();
+      const pods = cpus === undefined && memory === undefined ? undefined : active();
       if (pods === undefined) return;
       cpus?.takeBack(() => pods);
       memory?.takeBack(() => pods);
