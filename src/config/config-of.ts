@@ -230,6 +230,7 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       healthz: placeOf(proxy.healthzBindAddress),
       metrics: placeOf(proxy.metricsBindAddress),
       bindAddressHardFail: proxy.bindAddressHardFail,
+      resetTcpFlows: own.services.resetTCPFlows,
       conntrack: {
         maxPerCore: proxy.conntrack.maxPerCore,
         min: proxy.conntrack.min,

@@ -266,6 +266,8 @@ export interface Config {
       readonly tcpFinMs: number;
       readonly udpMs: number;
     };
+    /** Connections to an endpoint that is gone are broken off. */
+    readonly resetTcpFlows: boolean;
     /** Connection tracking of the kernel; 0 leaves what it has. */
     readonly conntrack: {
       readonly maxPerCore: number;

@@ -42,6 +42,10 @@ export const deckhandFields = {
   exitOnLockContention: or(boolean(), false),
   /** Keeps the last known pods, encrypted, for a reboot without the API. Default: on without a kubeconfig. */
   checkpoint: section({ enabled: boolean() }),
+  services: section({
+    /** Breaks off TCP connections through a Service to an endpoint that is gone. */
+    resetTCPFlows: or(boolean(), false),
+  }),
   embeddedAPI: section({
     /** The write-ahead file, certificates and the kubeconfig file. */
     dataDir: or(absolute('a directory'), '/var/lib/deckhand'),

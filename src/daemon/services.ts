@@ -140,6 +140,7 @@ export function proxyFacts(
     masqueradeAll: services.masqueradeAll,
     masqueradeBit: services.masqueradeBit,
     localhostNodePorts: services.localhostNodePorts,
+    resetTcp: services.resetTcpFlows,
     serviceCIDRs:
       deps.caches.serviceCIDRs === undefined
         ? config.embeddedAPI.serviceCIDR

@@ -9,7 +9,7 @@ import type { Logger } from '../kit/log.ts';
 import { formatCidr, parseCidr } from '../model/cidr.ts';
 import type { ObjectReference } from '../model/meta.ts';
 import type { EndpointSlice, IPFamily, Service } from '../model/service.ts';
-import { UdpFlowCleaner } from './act/udp-flow-cleaner.ts';
+import { FlowCleaner } from './act/flow-cleaner.ts';
 import type { Problem, ServicePortRules } from './model.ts';
 import { type ServiceEvent, ServiceObserver } from './observe/service-observer.ts';
 import { nodeAddresses, nodePortScope } from './policy/node-port-scope.ts';
@@ -89,7 +89,7 @@ const defaultFullSyncMs = 3_600_000;
 interface Lane {
   readonly family: IPFamily;
   readonly backend: ProxyBackend;
-  readonly cleaner: UdpFlowCleaner | undefined;
+  readonly cleaner: FlowCleaner | undefined;
   dirty: Map<string, Dirt>;
   pendingServices: number;
   pendingEndpoints: number;
@@ -136,7 +136,10 @@ export class ServiceLoop {
     this.lanes = deps.backends.map((backend) => ({
       family: backend.family,
       backend,
-      cleaner: deps.conntrack === undefined ? undefined : new UdpFlowCleaner(backend.family, deps.conntrack),
+      cleaner:
+        deps.conntrack === undefined
+          ? undefined
+          : new FlowCleaner(backend.family, deps.conntrack, { resetTcp: options.facts.resetTcp ?? false }),
       dirty: new Map(),
       pendingServices: 0,
       pendingEndpoints: 0,
@@ -436,11 +439,11 @@ export class ServiceLoop {
       const deleted = await lane.cleaner.clean();
       if (deleted > 0) {
         metrics.conntrackDeleted.inc(label, deleted);
-        this.log.info({ family: lane.family, flows: deleted }, 'forgot stale UDP flows');
+        this.log.info({ family: lane.family, flows: deleted }, 'forgot stale flows');
       }
       metrics.conntrackDuration.observe(label, (clock.monotonic() - started) / 1000);
     } catch (error) {
-      this.log.warn({ family: lane.family, error: messageOf(error) }, 'could not forget stale UDP flows');
+      this.log.warn({ family: lane.family, error: messageOf(error) }, 'could not forget stale flows');
     }
   }
 

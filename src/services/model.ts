@@ -62,7 +62,10 @@ export interface ServicePortRules {
   readonly healthCheckNodePort: number;
   /** How many pods of this node are ready behind it; 0 without such a port. */
   readonly healthCheckEndpoints: number;
-  /** UDP only: "address:port" of every endpoint that still answers, the terminating ones too. */
+  /**
+   * For UDP: "address:port" of every endpoint that still answers, the terminating ones too. For TCP, where connections
+   * are to be broken off: of every endpoint that is there at all. Else empty.
+   */
   readonly serving: readonly string[];
 }
 

@@ -48,6 +48,8 @@ export interface ProxyFacts {
   readonly localhostNodePorts: boolean;
   /** Ranges of cluster IPs (ServiceCIDR objects), both families. */
   readonly serviceCIDRs: readonly string[];
+  /** Connections to an endpoint that is gone are broken off. Fixed while the loop lives. */
+  readonly resetTcp?: boolean;
 }
 
 /** Where node ports answer, in one address family. */

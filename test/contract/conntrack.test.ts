@@ -1,14 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeConntrack } from '../../src/host/conntrack/fake.ts';
-import type { ConntrackPort, UdpFlow } from '../../src/host/conntrack/port.ts';
+import type { ConntrackPort, Flow, FlowProtocol } from '../../src/host/conntrack/port.ts';
 import { RealConntrack } from '../../src/host/conntrack/real.ts';
 
 const isRoot = process.getuid?.() === 0;
 
 interface Opened {
   readonly port: ConntrackPort;
-  add(flow: UdpFlow): void;
+  add(flow: Flow): void;
   close(): void;
 }
 
@@ -30,7 +30,22 @@ function openReal(): Opened {
       const reply = ['--reply-src', flow.replySource, '--reply-dst', flow.source];
       const ports = ['--orig-port-src', flow.sourcePort, '--orig-port-dst', flow.destinationPort];
       const replyPorts = ['--reply-port-src', flow.replySourcePort, '--reply-port-dst', flow.sourcePort];
-      const words = ['-I', '-p', 'udp', '-t', 60, '-u', 'SEEN_REPLY', ...original, ...reply, ...ports, ...replyPorts];
+      const isTcp = flow.protocol === 'TCP';
+      const state = isTcp ? ['--state', 'ESTABLISHED'] : [];
+      const words = [
+        '-I',
+        '-p',
+        flow.protocol.toLowerCase(),
+        '-t',
+        60,
+        '-u',
+        'SEEN_REPLY',
+        ...state,
+        ...original,
+        ...reply,
+        ...ports,
+        ...replyPorts,
+      ];
       execFileSync('nsenter', [...prefix.slice(1), 'conntrack', ...words.map(String)], { stdio: 'pipe' });
     },
     close: () => void execFileSync('ip', ['netns', 'del', name]),
@@ -48,7 +63,13 @@ describe.each([
     if (opened === undefined) throw new Error('not open');
     return opened;
   };
-  const flow = (source: string, replySource: string, destination = '172.30.0.53'): UdpFlow => ({
+  const flow = (
+    source: string,
+    replySource: string,
+    destination = '172.30.0.53',
+    protocol: FlowProtocol = 'UDP',
+  ): Flow => ({
+    protocol,
     family: destination.includes(':') ? 'IPv6' : 'IPv4',
     source,
     sourcePort: 4_000,
@@ -58,7 +79,7 @@ describe.each([
     replySourcePort: 5_353,
   });
   const left = async (family: 'IPv4' | 'IPv6' = 'IPv4'): Promise<string[]> =>
-    (await subject().port.listUdp(family)).map((one) => one.source).sort();
+    (await subject().port.list(family, 'UDP')).map((one) => one.source).sort();
 
   beforeEach(() => {
     if (needsRoot && !isRoot) return;
@@ -69,8 +90,8 @@ describe.each([
   maybe('lists flows by family, with both ways', async () => {
     subject().add(flow('10.1.0.5', '10.1.0.1'));
     subject().add(flow('fd00:10::5', 'fd00:10::1', 'fd00:96::53'));
-    expect(await subject().port.listUdp('IPv4')).toEqual([flow('10.1.0.5', '10.1.0.1')]);
-    expect(await subject().port.listUdp('IPv6')).toEqual([flow('fd00:10::5', 'fd00:10::1', 'fd00:96::53')]);
+    expect(await subject().port.list('IPv4', 'UDP')).toEqual([flow('10.1.0.5', '10.1.0.1')]);
+    expect(await subject().port.list('IPv6', 'UDP')).toEqual([flow('fd00:10::5', 'fd00:10::1', 'fd00:96::53')]);
   });
 
   maybe('forgets the flows that match every value given, and says how many', async () => {
@@ -81,18 +102,19 @@ describe.each([
     subject().add({ ...flow('10.1.0.9', '10.1.0.1'), destinationPort: 54 });
     const { port } = subject();
     const filter = {
+      protocol: 'UDP',
       family: 'IPv4',
       destination: '172.30.0.53',
       destinationPort: 53,
       replySource: '10.1.0.1',
     } as const;
-    expect(await port.deleteUdp([{ ...filter, replySourcePort: 5_354 }])).toBe(0);
-    expect(await port.deleteUdp([{ ...filter, replySourcePort: 5_353 }])).toBe(2);
+    expect(await port.delete([{ ...filter, replySourcePort: 5_354 }])).toBe(0);
+    expect(await port.delete([{ ...filter, replySourcePort: 5_353 }])).toBe(2);
     expect(await left()).toEqual(['10.1.0.6', '10.1.0.8', '10.1.0.9']);
     expect(
-      await port.deleteUdp([
-        { family: 'IPv4', destinationPort: 54 },
-        { family: 'IPv4', destinationPort: 53 },
+      await port.delete([
+        { protocol: 'UDP', family: 'IPv4', destinationPort: 54 },
+        { protocol: 'UDP', family: 'IPv4', destinationPort: 53 },
       ]),
     ).toBe(3);
     expect(await left()).toEqual([]);
@@ -102,20 +124,30 @@ describe.each([
     subject().add(flow('10.1.0.5', '10.1.0.1'));
     subject().add(flow('fd00:10::5', 'fd00:10::1', 'fd00:96::53'));
     const { port } = subject();
-    expect(await port.deleteUdp([])).toBe(0);
-    expect(await port.deleteUdp([{ family: 'IPv4', destinationPort: 99 }])).toBe(0);
+    expect(await port.delete([])).toBe(0);
+    expect(await port.delete([{ protocol: 'UDP', family: 'IPv4', destinationPort: 99 }])).toBe(0);
     expect([await left(), await left('IPv6')]).toEqual([['10.1.0.5'], ['fd00:10::5']]);
     const filters = [
-      { family: 'IPv4', destinationPort: 99 },
-      { family: 'IPv6', destination: 'fd00:96::53', destinationPort: 53, replySource: 'fd00:10::1' },
-      { family: 'IPv4', destination: '172.30.0.53', destinationPort: 53, replySource: '10.1.0.1' },
+      { protocol: 'UDP', family: 'IPv4', destinationPort: 99 },
+      { protocol: 'UDP', family: 'IPv6', destination: 'fd00:96::53', destinationPort: 53, replySource: 'fd00:10::1' },
+      { protocol: 'UDP', family: 'IPv4', destination: '172.30.0.53', destinationPort: 53, replySource: '10.1.0.1' },
     ] as const;
-    expect(await port.deleteUdp(filters)).toBe(2);
+    expect(await port.delete(filters)).toBe(2);
     expect([await left(), await left('IPv6')]).toEqual([[], []]);
   });
 
+  maybe('keeps protocols apart', async () => {
+    subject().add(flow('10.1.0.5', '10.1.0.1'));
+    subject().add(flow('10.1.0.6', '10.1.0.1', undefined, 'TCP'));
+    const { port } = subject();
+    expect(await port.list('IPv4', 'TCP')).toEqual([flow('10.1.0.6', '10.1.0.1', undefined, 'TCP')]);
+    expect(await port.delete([{ protocol: 'TCP', family: 'IPv4', destinationPort: 53 }])).toBe(1);
+    expect(await port.list('IPv4', 'TCP')).toEqual([]);
+    expect(await left()).toEqual(['10.1.0.5']);
+  });
+
   maybe('refuses what is no address', async () => {
-    const wrong = [{ family: 'IPv4', destination: 'nonsense', destinationPort: 53 }] as const;
-    await expect(subject().port.deleteUdp(wrong)).rejects.toMatchObject({ code: 'CommandFailed' });
+    const wrong = [{ protocol: 'UDP', family: 'IPv4', destination: 'nonsense', destinationPort: 53 }] as const;
+    await expect(subject().port.delete(wrong)).rejects.toMatchObject({ code: 'CommandFailed' });
   });
 });

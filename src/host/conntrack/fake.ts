@@ -1,26 +1,26 @@
 import { CodedError } from '../../kit/errors.ts';
 import { parseIp } from '../../model/cidr.ts';
 import type { IPFamily } from '../../model/service.ts';
-import type { ConntrackPort, UdpFlow, UdpFlowFilter } from './port.ts';
+import type { ConntrackPort, Flow, FlowFilter, FlowProtocol } from './port.ts';
 
-/** A table of UDP flows in memory. */
+/** A table of flows in memory. */
 export class FakeConntrack implements ConntrackPort {
-  private flows: UdpFlow[] = [];
+  private flows: Flow[] = [];
   /** How many times a command would have been started. */
   commands = 0;
 
   /** A client's packet makes or renews a flow. */
-  add(flow: UdpFlow): void {
+  add(flow: Flow): void {
     this.check(flow.family, flow.destination, flow.replySource, flow.source);
     this.flows.push(flow);
   }
 
-  async listUdp(family: IPFamily): Promise<readonly UdpFlow[]> {
+  async list(family: IPFamily, protocol: FlowProtocol): Promise<readonly Flow[]> {
     this.commands++;
-    return this.flows.filter((flow) => flow.family === family);
+    return this.flows.filter((flow) => flow.family === family && flow.protocol === protocol);
   }
 
-  async deleteUdp(filters: readonly UdpFlowFilter[]): Promise<number> {
+  async delete(filters: readonly FlowFilter[]): Promise<number> {
     if (filters.length === 0) return 0;
     this.commands++;
     for (const filter of filters) this.check(filter.family, filter.destination, filter.replySource);
@@ -39,9 +39,10 @@ export class FakeConntrack implements ConntrackPort {
   }
 }
 
-function matches(filter: UdpFlowFilter, flow: UdpFlow): boolean {
+function matches(filter: FlowFilter, flow: Flow): boolean {
   return (
     filter.family === flow.family &&
+    filter.protocol === flow.protocol &&
     filter.destinationPort === flow.destinationPort &&
     (filter.destination === undefined || filter.destination === flow.destination) &&
     (filter.replySource === undefined || filter.replySource === flow.replySource) &&

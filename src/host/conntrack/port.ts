@@ -1,7 +1,10 @@
 import type { IPFamily } from '../../model/service.ts';
 
-/** One UDP flow that the kernel translates or lets through; addresses in the spelling of formatIp. */
-export interface UdpFlow {
+export type FlowProtocol = 'UDP' | 'TCP';
+
+/** One flow that the kernel translates or lets through; addresses in the spelling of formatIp. */
+export interface Flow {
+  readonly protocol: FlowProtocol;
   readonly family: IPFamily;
   readonly source: string;
   readonly sourcePort: number;
@@ -14,7 +17,8 @@ export interface UdpFlow {
 }
 
 /** Which flows to forget: those that have every value that is given. */
-export interface UdpFlowFilter {
+export interface FlowFilter {
+  readonly protocol: FlowProtocol;
   readonly family: IPFamily;
   readonly destination?: string;
   readonly destinationPort: number;
@@ -24,7 +28,7 @@ export interface UdpFlowFilter {
 
 /** The kernel's connection tracking of this process's network namespace. Throws CodedError (CommandFailed). */
 export interface ConntrackPort {
-  listUdp(family: IPFamily): Promise<readonly UdpFlow[]>;
+  list(family: IPFamily, protocol: FlowProtocol): Promise<readonly Flow[]>;
   /** Forgets the flows of all filters; the answer is how many there were. No such flow is fine. */
-  deleteUdp(filters: readonly UdpFlowFilter[]): Promise<number>;
+  delete(filters: readonly FlowFilter[]): Promise<number>;
 }

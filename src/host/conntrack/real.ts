@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { CodedError, messageOf } from '../../kit/errors.ts';
 import { formatIp, parseIp } from '../../model/cidr.ts';
 import type { IPFamily } from '../../model/service.ts';
-import type { ConntrackPort, UdpFlow, UdpFlowFilter } from './port.ts';
+import type { ConntrackPort, Flow, FlowFilter, FlowProtocol } from './port.ts';
 
 export interface ConntrackOptions {
   /** Put before each command; tests enter their namespace with it. */
@@ -23,13 +23,13 @@ export class RealConntrack implements ConntrackPort {
     this.prefix = options.prefix ?? [];
   }
 
-  async listUdp(family: IPFamily): Promise<readonly UdpFlow[]> {
-    const outcome = await this.run(['-L', '-p', 'udp', '-f', familyName(family)], '');
-    if (outcome.exitCode !== 0) throw failed('list UDP flows', outcome);
-    return outcome.stdout.split('\n').flatMap((line) => parseFlow(line, family) ?? []);
+  async list(family: IPFamily, protocol: FlowProtocol): Promise<readonly Flow[]> {
+    const outcome = await this.run(['-L', '-p', protocol.toLowerCase(), '-f', familyName(family)], '');
+    if (outcome.exitCode !== 0) throw failed(`list ${protocol} flows`, outcome);
+    return outcome.stdout.split('\n').flatMap((line) => parseFlow(line, family, protocol) ?? []);
   }
 
-  async deleteUdp(filters: readonly UdpFlowFilter[]): Promise<number> {
+  async delete(filters: readonly FlowFilter[]): Promise<number> {
     if (filters.length === 0) return 0;
     const commands = filters.map(deleteArguments);
     // One process for all (conntrack-tools 1.4.7 and later); a line that matches no flow is no error there.
@@ -39,7 +39,7 @@ export class RealConntrack implements ConntrackPort {
     for (const words of commands) {
       const one = await this.run(words, '');
       // Exit status 1 and "0 flow entries have been deleted": there was none.
-      if (one.exitCode !== 0 && !one.stderr.includes('0 flow entries')) throw failed('delete UDP flows', one);
+      if (one.exitCode !== 0 && !one.stderr.includes('0 flow entries')) throw failed('delete flows', one);
       deleted += countDeleted(one);
     }
     return deleted;
@@ -71,8 +71,8 @@ function familyName(family: IPFamily): string {
   return family === 'IPv4' ? 'ipv4' : 'ipv6';
 }
 
-function deleteArguments(filter: UdpFlowFilter): string[] {
-  const words = ['-D', '-p', 'udp', '-f', familyName(filter.family)];
+function deleteArguments(filter: FlowFilter): string[] {
+  const words = ['-D', '-p', filter.protocol.toLowerCase(), '-f', familyName(filter.family)];
   if (filter.destination !== undefined) words.push('--orig-dst', filter.destination);
   words.push('--orig-port-dst', String(filter.destinationPort));
   if (filter.replySource !== undefined) words.push('--reply-src', filter.replySource);
@@ -81,13 +81,14 @@ function deleteArguments(filter: UdpFlowFilter): string[] {
 }
 
 /** "… src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4 …": the first four are the original way. */
-function parseFlow(line: string, family: IPFamily): UdpFlow | undefined {
+function parseFlow(line: string, family: IPFamily, protocol: FlowProtocol): Flow | undefined {
   const fields = [...line.matchAll(/\b(src|dst|sport|dport)=(\S+)/g)].map((match) => match[2] ?? '');
   const [source, destination, sourcePort, destinationPort, replySource, , replySourcePort] = fields;
   const addresses = [source, destination, replySource].map((text) => parseIp(text ?? ''));
   const [from, to, reply] = addresses;
   if (from === undefined || to === undefined || reply === undefined || replySourcePort === undefined) return undefined;
   return {
+    protocol,
     family,
     source: formatIp(from),
     sourcePort: Number(sourcePort),
@@ -102,7 +103,7 @@ function countDeleted(outcome: Outcome): number {
   let sum = 0;
   for (const match of outcome.stderr.matchAll(/(\d+) flow entries have been deleted/g)) sum += Number(match[1]);
   if (sum > 0) return sum;
-  return [...outcome.stdout.matchAll(/^udp\s/gm)].length;
+  return [...outcome.stdout.matchAll(/^(?:udp|tcp)\s/gm)].length;
 }
 
 function failed(what: string, outcome: Outcome): CodedError {

@@ -33,7 +33,7 @@ export interface ServiceInput {
   readonly service: Service;
   readonly slices: readonly EndpointSlice[];
   readonly family: IPFamily;
-  readonly facts: Pick<ProxyFacts, 'nodeName' | 'zone' | 'nodeIPs'>;
+  readonly facts: Pick<ProxyFacts, 'nodeName' | 'zone' | 'nodeIPs' | 'resetTcp'>;
   /** What this node knows of its own pods, by canonical address. */
   readonly local: (address: string) => LocalEndpointState | undefined;
 }
@@ -160,8 +160,13 @@ function portRules(
       healthCheckNodePort === 0
         ? 0
         : new Set(candidates.flatMap((one) => (one.local && one.ready ? one.address : []))).size,
-    serving: protocol === 'UDP' ? candidates.filter((candidate) => candidate.serving).map(targetText) : [],
+    serving: servingOf(candidates, protocol, facts.resetTcp ?? false),
   };
+}
+
+function servingOf(candidates: readonly Candidate[], protocol: Protocol, resetTcp: boolean): readonly string[] {
+  if (protocol === 'UDP') return candidates.filter((candidate) => candidate.serving).map(targetText);
+  return protocol === 'TCP' && resetTcp ? candidates.map(targetText) : [];
 }
 
 function targetOf(candidate: Candidate): Target {

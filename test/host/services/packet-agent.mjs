@@ -1,5 +1,6 @@
 // Runs in a network namespace: serves TCP and UDP on the ports given, and opens connections when told to on stdin.
-// A server answers with its name and the client's address as it sees it.
+// A server answers with its name and the client's address as it sees it; on the port after it, with its name to whatever
+// comes, for as long as the client likes.
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -19,6 +20,11 @@ if (tcpPort !== '0') {
     socket.on('error', () => {});
     socket.end(`${name} ${bare(socket.remoteAddress ?? '')}`);
   }).listen(Number(tcpPort), '::', ready);
+  listening++;
+  createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () => socket.write(`${name} ${bare(socket.remoteAddress ?? '')}`));
+  }).listen(Number(tcpPort) + 1, '::', ready);
 }
 if (udpPort !== '0') {
   listening++;
@@ -43,6 +49,30 @@ function overTcp({ id, host, port }) {
   socket.on('end', () => finish({ answer: text }));
 }
 
+const held = new Map();
+
+/** Asks again on the connection that was made for this host and port, or makes it. */
+function onHeld({ id, host, port }) {
+  const key = `${host} ${port}`;
+  const socket = held.get(key) ?? connect({ host, port });
+  const finish = (result) => {
+    clearTimeout(timer);
+    socket.off('data', onData);
+    if (result.error !== undefined) {
+      held.delete(key);
+      socket.destroy();
+    }
+    answer({ id, ...result });
+  };
+  const onData = (data) => finish({ answer: String(data) });
+  const timer = setTimeout(() => finish({ error: 'TIMEOUT' }), timeoutMs);
+  socket.on('data', onData);
+  socket.removeAllListeners('error');
+  socket.on('error', (error) => finish({ error: error.code }));
+  held.set(key, socket);
+  socket.write('hello');
+}
+
 function overUdp({ id, host, port, localPort = 0 }) {
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
   const finish = (result) => {
@@ -60,6 +90,7 @@ function overUdp({ id, host, port, localPort = 0 }) {
 createInterface({ input: process.stdin }).on('line', (line) => {
   const request = JSON.parse(line);
   if (request.protocol === 'udp') overUdp(request);
+  else if (request.protocol === 'held') onHeld(request);
   else overTcp(request);
 });
 process.stdin.on('end', () => process.exit(0));

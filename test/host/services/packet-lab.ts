@@ -11,6 +11,8 @@ export const lab = {
   bridgeIP: '10.1.0.1',
   pods: ['10.1.0.11', '10.1.0.12', '10.1.0.13'],
   tcpPort: 8080,
+  /** The port after `tcpPort`. */
+  heldPort: 8081,
   udpPort: 5353,
 } as const;
 
@@ -53,7 +55,8 @@ export class Agent {
     });
   }
 
-  ask(protocol: 'tcp' | 'udp', host: string, port: number, localPort?: number): Promise<Reply> {
+  /** `held`: on one TCP connection, which stays. */
+  ask(protocol: 'tcp' | 'udp' | 'held', host: string, port: number, localPort?: number): Promise<Reply> {
     const id = this.sequence++;
     return new Promise((resolve) => {
       this.waiting.set(id, resolve);

@@ -13,6 +13,7 @@ import { ServiceLoop } from '../../../src/services/loop.ts';
 import type { ProxyBackend } from '../../../src/services/port.ts';
 import { ProxyMetrics } from '../../../src/services/proxy-metrics.ts';
 import { runCommand } from '../../harness/run-command.ts';
+import { waitFor } from '../../harness/wait-for.ts';
 import { FakeView } from '../../unit/services/support/fake-view.ts';
 import { facts, here, service, slice } from '../../unit/services/support/objects.ts';
 import { type Agent, lab, PacketLab, type Reply } from './packet-lab.ts';
@@ -81,6 +82,8 @@ async function nftablesRules(prefix: readonly string[]): Promise<Rules> {
   };
 }
 
+const held = { ports: [{ name: 'p80', protocol: 'TCP' as const, port: lab.heldPort }] };
+
 describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real packets, %s', (kind) => {
   const packets = new PacketLab(`${kind.slice(0, 4)}${process.pid}`);
   const services = new FakeView<Service>();
@@ -98,6 +101,7 @@ describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real pack
         facts: {
           ...facts,
           nodeIPs: { IPv4: lab.nodeIP },
+          resetTcp: true,
           localDetector: { kind: 'clusterCIDR', cidrs: ['10.1.0.0/16'] },
         },
         minSyncMs: 0,
@@ -177,6 +181,7 @@ describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real pack
         ports: [{ name: 'p80', port: 80, nodePort: 30_086 }],
       }),
       service('ns/alone', { clusterIP: '172.30.0.7' }),
+      service('ns/held', { clusterIP: '172.30.0.8' }),
     );
     slices.put(
       slice('ns/web', all),
@@ -185,6 +190,7 @@ describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real pack
       slice('ns/elsewhere', ['10.9.9.9']),
       slice('ns/local', [here(lab.pods[1])]),
       slice('ns/alone', [here(lab.pods[0])]),
+      slice('ns/held', [here(lab.pods[0])], held),
     );
     loop = newLoop();
     await loop.start();
@@ -299,6 +305,21 @@ describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real pack
     slices.put(slice('ns/web', [here(lab.pods[1]), here(lab.pods[2])]));
     await settled();
     expect(servers(await many(client, 30, '172.30.0.1'))).toEqual(['p2', 'p3']);
+  });
+
+  it('a connection outlives the readiness of its endpoint, and is broken off when that is gone', async () => {
+    const ask = (): Promise<Reply> => client.ask('held', '172.30.0.8', 80);
+    expect(await ask()).toMatchObject({ from: 'p1' });
+    slices.put(slice('ns/held', [here(lab.pods[0], { ready: false }), here(lab.pods[1])], held));
+    await settled();
+    expect(await ask()).toMatchObject({ from: 'p1' });
+    slices.put(slice('ns/held', [here(lab.pods[1])], held));
+    await settled();
+    // The flow goes after the rules; the end of the old connection may come to light between two questions, too.
+    await waitFor('another endpoint to answer', async () => (await ask()).from === 'p2');
+    // The last one goes: what comes now is refused.
+    slices.put(slice('ns/held', [], held));
+    await waitFor('the connection to end', async () => (await ask()).error !== undefined);
   });
 
   it('a restart writes nothing, and no request fails meanwhile', async () => {

@@ -459,6 +459,7 @@ describe('ServiceLoop', () => {
     const dns = (endpoints: Parameters<typeof slice>[1]) => slice('ns/dns', endpoints, { ports });
     const world = await startedWorld();
     const flow = (source: string, replySource: string) => ({
+      protocol: 'UDP' as const,
       family: 'IPv4' as const,
       source,
       sourcePort: 4_000,
@@ -468,7 +469,7 @@ describe('ServiceLoop', () => {
       replySourcePort: 53,
     });
     const sources = async (): Promise<string[]> =>
-      (await world.conntrack.listUdp('IPv4')).map((one) => `${one.source}>${one.replySource}`);
+      (await world.conntrack.list('IPv4', 'UDP')).map((one) => `${one.source}>${one.replySource}`);
     world.services.put(service('ns/dns', { clusterIP: '172.30.0.53', ports }));
     await world.settle(1);
     world.conntrack.add(flow('10.1.0.50', '172.30.0.53'));
@@ -493,6 +494,40 @@ describe('ServiceLoop', () => {
     expect(await world.metrics.text()).toMatch(/conntrack_reconciler_deleted_entries_total\{ip_family="IPv4"\} 2/);
   });
 
+  it.each([true, false])(
+    'breaks off TCP connections to an endpoint that is gone where that is wanted: %s',
+    async (resetTcp) => {
+      const world = await startedWorld({ loop: { facts: { ...facts, resetTcp } } });
+      const flow = (source: string, replySource: string) => ({
+        protocol: 'TCP' as const,
+        family: 'IPv4' as const,
+        source,
+        sourcePort: 4_000,
+        destination: '172.30.0.80',
+        destinationPort: 80,
+        replySource,
+        replySourcePort: 8080,
+      });
+      const sources = async (): Promise<string[]> =>
+        (await world.conntrack.list('IPv4', 'TCP')).map((one) => `${one.source}>${one.replySource}`);
+      world.services.put(service('ns/web', { clusterIP: '172.30.0.80' }));
+      world.slices.put(slice('ns/web', ['10.1.0.1', '10.1.0.2']));
+      await world.settle(1);
+      world.conntrack.add(flow('10.1.0.50', '10.1.0.1'));
+      world.conntrack.add(flow('10.1.0.51', '10.1.0.2'));
+      // Not ready is not gone.
+      world.slices.put(slice('ns/web', [there('10.1.0.1', { ready: false, serving: false }), '10.1.0.2']));
+      await world.settle(1);
+      expect(await sources()).toHaveLength(2);
+      world.slices.put(slice('ns/web', ['10.1.0.2']));
+      await world.settle(1);
+      expect(await sources()).toEqual(resetTcp ? ['10.1.0.51>10.1.0.2'] : ['10.1.0.50>10.1.0.1', '10.1.0.51>10.1.0.2']);
+      world.slices.put(slice('ns/web', []));
+      await world.settle(1);
+      expect(await sources()).toHaveLength(resetTcp ? 0 : 2);
+    },
+  );
+
   it('forgets flows that went stale while nobody watched', async () => {
     const ports = [{ name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 }];
     const services = new FakeView([service('ns/dns', { clusterIP: '172.30.0.53', type: 'NodePort', ports })]);
@@ -508,6 +543,7 @@ describe('ServiceLoop', () => {
       replySourcePort = 53,
     ) =>
       first.conntrack.add({
+        protocol: 'UDP',
         family: 'IPv4',
         source,
         sourcePort: 9,
@@ -524,7 +560,7 @@ describe('ServiceLoop', () => {
     flow('10.1.0.53', '8.8.8.8', 30_053, '8.8.8.8', 30_053);
     await first.loop.start();
     await first.settle(1);
-    const left = (await first.conntrack.listUdp('IPv4')).map((one) => one.source);
+    const left = (await first.conntrack.list('IPv4', 'UDP')).map((one) => one.source);
     expect(left).toEqual(['10.1.0.51', '203.0.113.2', '10.1.0.52', '10.1.0.53']);
   });
 });
