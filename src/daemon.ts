@@ -182,6 +182,7 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
     podCIDRs: () => node.current?.spec?.podCIDRs ?? config.pods.podCIDR,
     zone: () => zoneOf(node.current),
     cores: machine.facts.cpuCount,
+    effective,
   });
   const plugins = openPlugins(foundation, { api, files, metrics: caches.metrics });
   const pods = await startPods(foundation, {

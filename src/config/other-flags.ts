@@ -44,7 +44,8 @@ const REFUSED: Readonly<Record<string, string>> = {
     'experimental-mounter-path',
   'is a flag of kube-proxy that deckhand does not honour; expected the server in the kubeconfig': 'master',
   'is a flag of kube-proxy that deckhand does not honour; expected `deckhand config check`': 'write-config-to',
-  'is a flag of kube-proxy that deckhand does not honour: it runs until it is stopped': 'cleanup init-only',
+  'is a flag of kube-proxy that deckhand does not honour; expected `deckhand proxy cleanup --kube-proxy`': 'cleanup',
+  'is a flag of kube-proxy that deckhand does not honour; expected none, deckhand keeps its privileges': 'init-only',
   'is for Windows only': 'windows-service windows-priorityclass',
   'was removed from kubelet in 1.24, with dockershim; expected it to be dropped': `network-plugin cni-bin-dir
     cni-conf-dir cni-cache-dir network-plugin-mtu docker-endpoint image-pull-progress-deadline

@@ -2,6 +2,7 @@ import { HealthCheckNodePorts } from '../api/health-check-node-ports.ts';
 import { type Answers, PlainServer } from '../api/plain-server.ts';
 import type { ProxyHealth } from '../api/proxy-health.ts';
 import type { EventRecorder } from '../cluster/port.ts';
+import type { EffectiveDocument } from '../config/effective-documents.ts';
 import type { NetPort } from '../host/net/port.ts';
 import { messageOf } from '../kit/errors.ts';
 import type { ServiceInspector } from '../services/explain/service-inspector.ts';
@@ -17,7 +18,13 @@ export async function serveProxy(
     mode,
     health,
     inspector,
-  }: { readonly mode: string; readonly health: ProxyHealth; readonly inspector: ServiceInspector },
+    effective,
+  }: {
+    readonly mode: string;
+    readonly health: ProxyHealth;
+    readonly inspector: ServiceInspector;
+    readonly effective: () => readonly EffectiveDocument[];
+  },
 ): Promise<void> {
   const { config, metrics } = foundation;
   const text = (body: string): { status: number; type: string; body: string } => ({
@@ -31,6 +38,11 @@ export async function serveProxy(
         return text('ok');
       case '/proxyMode':
         return text(mode);
+      case '/configz': {
+        const document = effective().find(({ kind }) => kind === 'KubeProxyConfiguration');
+        const body = JSON.stringify({ 'kubeproxy.config.k8s.io': document });
+        return { status: 200, type: 'application/json', body };
+      }
       case '/metrics':
         return { status: 200, type: metrics.contentType, body: await metrics.text() };
       default:

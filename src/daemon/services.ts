@@ -2,6 +2,7 @@ import { release } from 'node:os';
 import { ProxyHealth } from '../api/proxy-health.ts';
 import type { EventRecorder } from '../cluster/port.ts';
 import type { Config } from '../config/config.ts';
+import type { EffectiveDocument } from '../config/effective-documents.ts';
 import { RealConntrack } from '../host/conntrack/real.ts';
 import { RealNet } from '../host/net/real.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -29,6 +30,8 @@ export interface ServicesDeps {
   /** The Node's topology.kubernetes.io/zone. */
   readonly zone: () => string | undefined;
   readonly cores: number;
+  /** As the files and flags have it, for /configz. */
+  readonly effective: () => readonly EffectiveDocument[];
 }
 
 /** Builds and starts the services room. Rules stay in the kernel when it is closed. */
@@ -102,6 +105,7 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   await serveProxy(foundation, {
     mode: opened.mode,
     health,
+    effective: deps.effective,
     inspector: new ServiceInspector({ loop, backends, net }),
   });
   void loop

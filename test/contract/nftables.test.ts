@@ -1,4 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FakeNftables } from '../../src/host/nftables/fake.ts';
 import { FastNftables } from '../../src/host/nftables/fast.ts';
@@ -58,6 +61,29 @@ const subjects = families.flatMap((family) => [
   realSubject('plain', family),
   realSubject('fast', family),
 ]);
+
+describe.skipIf(!isRoot)('an nft that', () => {
+  const withNft = async (script: string): Promise<NftablesPort | undefined> => {
+    const folder = mkdtempSync(join(tmpdir(), 'dh-nft-'));
+    try {
+      writeFileSync(join(folder, 'nft'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+      return await openNftables({ family: 'IPv4', prefix: ['env', `PATH=${folder}:${process.env['PATH']}`] });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  };
+
+  it('is too old is refused by its version', async () => {
+    await expect(withNft('echo "nftables v1.0.0 (Fearless Fosdick)"')).rejects.toMatchObject({
+      code: 'Unavailable',
+      message: 'nft is of version 1.0.0; expected 1.0.1 or later',
+    });
+  });
+
+  it.each(['v1.0.1 (x)', 'v1.1 (x)', 'of another world'])('is %s is tried', async (version) => {
+    expect(await withNft(`echo "nftables ${version}"`)).toBeDefined();
+  });
+});
 
 describe.each(subjects.filter(({ needsRoot }) => isRoot || !needsRoot))('nftables port: $name', (subject) => {
   let port: NftablesPort;

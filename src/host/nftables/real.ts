@@ -9,8 +9,22 @@ export interface NftablesOptions {
   readonly prefix?: readonly string[];
 }
 
-/** The family's tables, or undefined when this machine has no nft or the kernel no nf_tables for it. */
+/** kube-proxy's minimum, and so ours: before it nft does not know all that the rules say. */
+const OLDEST = [1, 0, 1] as const;
+
+/**
+ * The family's tables, or undefined when this machine has no nft or the kernel no nf_tables for it. Throws Unavailable
+ * when nft is older than 1.0.1.
+ */
 export async function openNftables(options: NftablesOptions): Promise<NftablesPort | undefined> {
+  const version = await versionOf(options.prefix ?? []);
+  if (version === undefined) return undefined;
+  if (isOlder(version, OLDEST)) {
+    throw new CodedError(
+      'Unavailable',
+      `nft is of version ${version.join('.')}; expected ${OLDEST.join('.')} or later`,
+    );
+  }
   const port = new RealNftables(options);
   try {
     await port.table('deckhand-probe');
@@ -67,6 +81,27 @@ class RealNftables implements NftablesPort {
     if (outcome.exitCode !== 0) throw refused(args, outcome);
     return outcome;
   }
+}
+
+/** undefined: there is no nft. */
+async function versionOf(prefix: readonly string[]): Promise<readonly number[] | undefined> {
+  try {
+    const { stdout } = await run([...prefix, 'nft', '--version'], undefined);
+    const found = /nftables v(\d+(?:\.\d+)*)/.exec(stdout)?.[1];
+    // Whatever does not say so is taken for new: the first write shows what it can.
+    return found === undefined ? OLDEST : found.split('.').map(Number);
+  } catch (error) {
+    if (error instanceof CodedError && error.code === 'CommandFailed') return undefined;
+    throw error;
+  }
+}
+
+function isOlder(version: readonly number[], than: readonly number[]): boolean {
+  for (const [index, wanted] of than.entries()) {
+    const has = version[index] ?? 0;
+    if (has !== wanted) return has < wanted;
+  }
+  return false;
 }
 
 function flags(handles: 'handles' | undefined): string[] {

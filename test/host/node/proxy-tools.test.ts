@@ -67,6 +67,11 @@ describe('around the Service rules of a node', () => {
     expect(JSON.parse(health.body)).toMatchObject({ nodeEligible: true, status: { IPv4: { healthy: true } } });
     expect((await node.client.request(`http://${NODE_ADDRESS}:10256/livez`)).status).toBe(200);
     expect((await node.local.request('http://127.0.0.1:10249/proxyMode')).body).toBe('nftables');
+    const configz = JSON.parse((await node.local.request('http://127.0.0.1:10249/configz')).body);
+    expect(configz['kubeproxy.config.k8s.io']).toMatchObject({
+      kind: 'KubeProxyConfiguration',
+      metricsBindAddress: '127.0.0.1:10249',
+    });
     expect((await node.local.request('http://127.0.0.1:10249/metrics')).body).toContain('kubeproxy_sync_proxy_rules_');
     const check = await node.client.request(`http://${NODE_ADDRESS}:${HEALTH_PORT}/`);
     expect(check.status).toBe(200);

@@ -42,6 +42,14 @@ async function mistakes(paths: string[], given: Record<string, string | true> = 
 }
 
 describe('loadConfig', () => {
+  test('in nftables mode node ports are at the primary addresses unless a field says otherwise', async () => {
+    const addresses = async (text: string): Promise<readonly string[]> =>
+      (await load([proxy(text)])).services.nodePortAddresses;
+    expect(await addresses('mode: nftables\n')).toEqual(['primary']);
+    expect(await addresses('mode: iptables\n')).toEqual([]);
+    expect(await addresses('mode: nftables\nnodePortAddresses: [10.0.0.0/8]\n')).toEqual(['10.0.0.0/8']);
+  });
+
   test('defaults are kubelet’s and kube-proxy’s, but for a shorter minSyncPeriod', async () => {
     const config = await load([]);
     expect(config).toMatchObject({

@@ -193,6 +193,9 @@ describe('ServiceLoop', () => {
       pendingSince: since,
       lastError: expect.stringContaining('xtables lock'),
     });
+    expect(await world.metrics.text()).toMatch(
+      /kubeproxy_sync_proxy_rules_iptables_restore_failures_total\{ip_family="IPv4"\} [1-9]/,
+    );
     world.kernel.restore = restore;
     await world.settle(31_000);
     expect(world.loop.status().families[0]).toMatchObject({ pendingSince: undefined, lastError: undefined });
@@ -491,7 +494,9 @@ describe('ServiceLoop', () => {
     world.slices.put(dns([there('10.1.0.2', { ready: false, serving: true, terminating: true }), '10.1.0.3']));
     await world.settle(1);
     expect(await sources()).toEqual(['10.1.0.51>10.1.0.2']);
-    expect(await world.metrics.text()).toMatch(/conntrack_reconciler_deleted_entries_total\{ip_family="IPv4"\} 2/);
+    const text = await world.metrics.text();
+    expect(text).toMatch(/kubeproxy_conntrack_reconciler_deleted_entries_total\{ip_family="IPv4"\} 2/);
+    expect(text).toMatch(/kubeproxy_conntrack_reconciler_sync_duration_seconds_count\{ip_family="IPv4"\} [1-9]/);
   });
 
   it.each([true, false])(
