@@ -4,6 +4,10 @@ import { diskStorage } from '../../../../src/standalone/store/storage.ts';
 /** A disk with room for so many more bytes: real files, real ENOSPC (with partial writes) when it is full. */
 export class QuotaStorage implements Storage {
   free = Number.POSITIVE_INFINITY;
+  /** Writes for which there was no room at all. */
+  refusals = 0;
+  /** Files that have all the room that they want. */
+  spared: (path: string) => boolean = () => false;
   /** When set, fsync fails with it, as on a dying disk. */
   syncFailure: Error | undefined;
   syncs = 0;
@@ -11,8 +15,12 @@ export class QuotaStorage implements Storage {
   async open(path: string, flags: string | number, mode?: number): Promise<StorageFile> {
     const file = await diskStorage.open(path, flags, mode);
     const spend = (wanted: number): number => {
+      if (this.spared(path)) return wanted;
       const granted = Math.min(wanted, this.free);
-      if (granted === 0) throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+      if (granted === 0) {
+        this.refusals++;
+        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+      }
       this.free -= granted;
       return granted;
     };
