@@ -115,7 +115,7 @@ function completion() {
 _deckhand() {
   local cur=\${COMP_WORDS[COMP_CWORD]}
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "run config manifests version" -- "$cur"))
+    COMPREPLY=($(compgen -W "run drain cordon uncordon config manifests explain plan proxy version" -- "$cur"))
   elif [[ $cur == -* ]]; then
     COMPREPLY=($(compgen -W "${flags.join(' ')}" -- "$cur"))
   elif [ "$COMP_CWORD" -eq 2 ] && [[ \${COMP_WORDS[1]} == config || \${COMP_WORDS[1]} == manifests ]]; then

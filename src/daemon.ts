@@ -3,6 +3,7 @@ import { HealthServer } from './api/health-server.ts';
 import { HealthSlis } from './api/health-slis.ts';
 import { ApiEventRecorder } from './cluster/api-event-recorder.ts';
 import { ApiPodStatusWriter } from './cluster/api-pod-status-writer.ts';
+import type { DrainOptions, NodeDrainDeps } from './cluster/drain/node-drain.ts';
 import type { Config } from './config/config.ts';
 import type { EffectiveDocument } from './config/effective-documents.ts';
 import { openApiClients } from './daemon/api-clients.ts';
@@ -10,6 +11,7 @@ import { startCaches } from './daemon/caches.ts';
 import { nodeIdentity } from './daemon/certificates.ts';
 import type { CleanedUp } from './daemon/clean-up-rules.ts';
 import { Closers } from './daemon/closers.ts';
+import type { NodePlace } from './daemon/drain.ts';
 import type { Foundation } from './daemon/foundation.ts';
 import { cgroupDriver } from './daemon/host-requirements.ts';
 import { holdLockFile } from './daemon/lock-file.ts';
@@ -115,6 +117,33 @@ export async function askProxy(address: string, path: string): Promise<string> {
 /** Takes Service rules away, those of deckhand and, where asked, of kube-proxy. */
 export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
   return (await import('./daemon/clean-up-rules.ts')).cleanUpRules(kubeProxy);
+}
+
+/** Takes the node of this machine out of service; false when pods are left. See NodeDrain. */
+export async function drainNode(
+  place: NodePlace,
+  options: DrainOptions,
+  say: Pick<NodeDrainDeps, 'say' | 'warn'>,
+): Promise<boolean> {
+  return (await import('./daemon/drain.ts')).withNode(place, { ...say, ask: askFor(place) }, (node) =>
+    node.drain(options),
+  );
+}
+
+const askFor =
+  ({ metricsAddress }: NodePlace) =>
+  (path: string): Promise<string> =>
+    askProxy(metricsAddress, path);
+
+/** Lets pods in again (or none, with `true`). */
+export async function setUnschedulable(
+  place: NodePlace,
+  unschedulable: boolean,
+  say: Pick<NodeDrainDeps, 'say' | 'warn'>,
+): Promise<void> {
+  await (await import('./daemon/drain.ts')).withNode(place, { ...say, ask: askFor(place) }, (node) =>
+    node.setUnschedulable(unschedulable),
+  );
 }
 
 async function start(foundation: Foundation, { signal, effective, flags }: DaemonOptions): Promise<void> {

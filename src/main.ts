@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError, Option } from 'commander';
 import type { ConfigCheckOptions } from './commands/config-check.ts';
+import type { DrainCommandOptions, PlaceOptions } from './commands/drain.ts';
 import { addConfigOptions } from './commands/flag-options.ts';
 import type { ExplainOptions } from './commands/proxy.ts';
 import { version } from './commands/version.ts';
@@ -79,6 +80,29 @@ function program(end: (code: number) => void): Command {
       const { proxyCleanup } = await import('./commands/proxy.ts');
       end(await proxyCleanup(options));
     });
+
+  const addPlace = (command: Command): Command =>
+    command
+      .option('--kubeconfig <FILE>', "the API and who asks it; otherwise the running daemon's")
+      .option('--hostname-override <NAME>', "the node's name; otherwise the running daemon's")
+      .addOption(metricsAddress());
+  addPlace(deckhand.command('drain').description('let no new pods onto this node, and evict those that it has'))
+    .option('--force', 'evict pods that nobody makes anew, too')
+    .option('--delete-emptydir-data', 'evict pods with an emptyDir, too; what is in it goes with them')
+    .option('--disable-eviction', 'delete pods, which asks no PodDisruptionBudget')
+    .option('--grace-period <SECONDS>', 'how long a pod has to end; negative: as its spec says', '-1')
+    .option('--timeout <DURATION>', 'how long to go on, such as 5m; 0s: until all are gone', '0s')
+    .action(async (options: DrainCommandOptions) => {
+      const { drain } = await import('./commands/drain.ts');
+      end(await drain(options));
+    });
+  for (const name of ['cordon', 'uncordon'] as const) {
+    const what = name === 'cordon' ? 'let no new pods onto this node' : 'let pods onto this node again';
+    addPlace(deckhand.command(name).description(what)).action(async (options: PlaceOptions) => {
+      const { cordon } = await import('./commands/drain.ts');
+      end(await cordon(name, options));
+    });
+  }
 
   deckhand
     .command('version')

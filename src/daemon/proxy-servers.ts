@@ -9,6 +9,7 @@ import type { ServiceInspector } from '../services/explain/service-inspector.ts'
 import { nodePortScope } from '../services/policy/node-port-scope.ts';
 import type { ProxyFacts } from '../services/port.ts';
 import { answerInspection } from './answer-inspection.ts';
+import { whereTheApiIs } from './drain.ts';
 import type { Foundation } from './foundation.ts';
 
 /** kube-proxy's two ports: health for load balancers on one, metrics and mode for people and Prometheus on the other. */
@@ -45,6 +46,8 @@ export async function serveProxy(
       }
       case '/metrics':
         return { status: 200, type: metrics.contentType, body: await metrics.text() };
+      case '/node':
+        return request.isLocal ? whereTheApiIs(config) : undefined;
       default:
         return request.isLocal ? answerInspection(path, request.query, inspector) : undefined;
     }

@@ -26,6 +26,7 @@ import { type Attributes, deniedMessage, isAllowed } from './authorize.ts';
 import { bindPod } from './bind-pod.ts';
 import { answerDiscovery } from './discovery-request.ts';
 import { type Encoding, encodeObject } from './encode-object.ts';
+import { evictPod } from './evict-pod.ts';
 import { parseFilter } from './field-values.ts';
 import type { Identity } from './identity.ts';
 import { answerList, parseVersion } from './list-request.ts';
@@ -360,7 +361,8 @@ export class ApiHandler {
       }
       case 'eviction': {
         const wanted = isObject(body['deleteOptions']) ? deleteOptionsOf(body['deleteOptions']) : { dryRun: false };
-        await operations.delete(target, { ...wanted, dryRun: wanted.dryRun || options.dryRun });
+        const deps = { store, operations, clock };
+        await evictPod(deps, target, body, { ...wanted, dryRun: wanted.dryRun || options.dryRun });
         sendJson(response, 201, success(undefined, 201));
         return;
       }
