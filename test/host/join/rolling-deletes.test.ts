@@ -11,7 +11,7 @@ import { podOf, web } from '../node/support/manifest.ts';
 
 const NAME = 'deckhand-test-e2e-rolling';
 /** For the record: ROLLING_DELETES=1000 (7 minutes). */
-const DELETES = Number(process.env['ROLLING_DELETES'] ?? 45);
+const DELETES = Number(process.env['ROLLING_DELETES'] ?? 24);
 const LANES = 3;
 /** As servers do: when told to end, it takes no more connections and finishes those that it has. */
 const GRACEFUL = `echo "$POD_NAME" > /www/index.html; echo ok > /www/readyz

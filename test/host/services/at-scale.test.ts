@@ -21,8 +21,8 @@ const isRoot = process.getuid?.() === 0;
 /** iptables takes a minute for 5,000: AT_SCALE=5000. */
 const AMOUNTS = {
   nftables: 5_000,
-  nft: Number(process.env['AT_SCALE'] ?? 1_000),
-  legacy: Number(process.env['AT_SCALE'] ?? 1_000),
+  nft: Number(process.env['AT_SCALE'] ?? 500),
+  legacy: Number(process.env['AT_SCALE'] ?? 500),
 };
 const POISONOUS = 20;
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
