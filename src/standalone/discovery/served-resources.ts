@@ -46,7 +46,11 @@ export const servedResources: readonly ServedResource[] = [
   serve(resources.configmaps, ['cm']),
   serve(resources.events, ['ev']),
   serve(resources.namespaces, ['ns'], [{ name: 'finalize', verbs: ['update'] }, status]),
-  serve(resources.nodes, ['no'], [status]),
+  serve(
+    resources.nodes,
+    ['no'],
+    [{ name: 'proxy', kind: 'NodeProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] }, status],
+  ),
   serve(resources.persistentvolumeclaims, ['pvc'], [status]),
   serve(resources.persistentvolumes, ['pv'], [status]),
   serve(

@@ -31,6 +31,7 @@ import { parseFilter } from './field-values.ts';
 import type { Identity } from './identity.ts';
 import { answerList, parseVersion } from './list-request.ts';
 import { negotiate } from './negotiate.ts';
+import { nodeConnection } from './node-connection.ts';
 import type { NodeProxy } from './node-proxy.ts';
 import { podConnection } from './pod-connection.ts';
 import { contentTypeOf, parseJson, parseYaml, readBody, readObject } from './read-body.ts';
@@ -96,7 +97,7 @@ const PATCH_TYPES: Readonly<Record<string, Patch['type']>> = {
   'application/apply-patch+yaml': 'apply',
 };
 const MIN_WATCH_SECONDS = 1800;
-const CONNECT: ReadonlySet<string> = new Set(['log', 'exec', 'attach', 'portforward']);
+const CONNECT: ReadonlySet<string> = new Set(['log', 'exec', 'attach', 'portforward', 'proxy']);
 
 /** Answers every request to the embedded API. */
 export class ApiHandler {
@@ -153,10 +154,16 @@ export class ApiHandler {
       const info = parseRequestPath(path);
       const name = info?.kind === 'resource' ? info.name : undefined;
       const subresource = info?.kind === 'resource' ? info.subresource : undefined;
-      if (info?.kind !== 'resource' || name === undefined || !isStream(subresource)) {
+      const toNode = subresource === 'proxy';
+      if (info?.kind !== 'resource' || name === undefined || !(isStream(subresource) || toNode)) {
         throw badRequest(`${path} cannot be upgraded`);
       }
       this.authorize(identity, info, request.method === 'POST' ? 'create' : 'get');
+      if (!isStream(subresource)) {
+        const place = nodeConnection(this.deps.store, { name, url: request.url ?? '' });
+        this.proxy().upgrade(place.node, place.path, request, socket, head);
+        return;
+      }
       const { node, path: onward } = podConnection(this.deps.store, {
         namespace: info.namespace ?? '',
         name,
@@ -373,6 +380,10 @@ export class ApiHandler {
 
   private async connect({ request, response, query }: Exchange, info: ResourceRequest): Promise<void> {
     const { name, namespace = '', subresource } = info;
+    if (name !== undefined && subresource === 'proxy') {
+      const { node, path, prefix } = nodeConnection(this.deps.store, { name, url: request.url ?? '' });
+      return await this.proxy().forward(node, path, request, response, prefix);
+    }
     if (name === undefined || (subresource !== 'log' && !isStream(subresource))) throw methodNotAllowed();
     const { node, path } = podConnection(this.deps.store, { namespace, name, subresource, query });
     await this.proxy().forward(node, path, request, response);

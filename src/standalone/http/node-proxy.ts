@@ -12,8 +12,11 @@ import { badRequest, StatusError, statusOf } from './status-error.ts';
 
 /** The way to a node's HTTPS API, for logs, exec, attach and port-forward. */
 export interface NodeProxy {
-  /** Sends the request on to `path` (with its query) on the node, and the answer back. */
-  forward(node: Node, path: string, request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /**
+   * Sends the request on to `path` (with its query) on the node, and the answer back; a refusal as a Status. With `prefix`,
+   * the path here that stands for "/" there, it is the node's own answer whatever it is.
+   */
+  forward(node: Node, path: string, request: IncomingMessage, response: ServerResponse, prefix?: string): Promise<void>;
   /** The same for a connection that is to be upgraded (SPDY or WebSocket). */
   upgrade(node: Node, path: string, request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
@@ -60,7 +63,13 @@ export class HttpsNodeProxy implements NodeProxy {
     this.clock = deps.clock;
   }
 
-  forward(node: Node, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  forward(
+    node: Node,
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    prefix?: string,
+  ): Promise<void> {
     const { host, port } = this.placeOf(node);
     return new Promise((resolve, reject) => {
       const headers: Record<string, string | string[]> = {};
@@ -79,11 +88,14 @@ export class HttpsNodeProxy implements NodeProxy {
       onward.setTimeout(this.options.connectTimeoutMs, () => onward.destroy(new Error('the node does not answer')));
       onward.on('response', (answer) => {
         onward.setTimeout(0);
-        if ((answer.statusCode ?? 502) >= 300) {
+        if ((answer.statusCode ?? 502) >= 300 && prefix === undefined) {
           refusalOf(answer).then(reject, reject);
           return;
         }
-        response.writeHead(answer.statusCode ?? 502, withoutHopHeaders(answer.headers));
+        const kept = withoutHopHeaders(answer.headers);
+        const { location } = answer.headers;
+        if (prefix !== undefined && location?.startsWith('/') === true) kept['location'] = `${prefix}${location}`;
+        response.writeHead(answer.statusCode ?? 502, kept);
         // Followed logs trickle: each piece is sent on as it comes.
         response.flushHeaders();
         answer.pipe(response);

@@ -28,7 +28,9 @@ export function parseRequestPath(path: string): RequestInfo | undefined {
   const inNamespace = rest[0] === 'namespaces' && rest.length > 2 && !(rest.length === 3 && isOfNamespace(rest[2]));
   const namespace = inNamespace ? rest[1] : undefined;
   const [plural, name, subresource, ...extra] = inNamespace ? rest.slice(2) : rest;
-  if (extra.length > 0) throw noSuchResource();
+  // What is below a node's proxy is a path on the node.
+  const onward = plural === 'nodes' && subresource === 'proxy' && apiVersion === 'v1';
+  if (extra.length > 0 && !onward) throw noSuchResource();
 
   const review = servedReviews.find(({ type }) => type.plural === plural && apiVersionOf(type) === apiVersion);
   if (review !== undefined && name === undefined) return { kind: 'review', review, namespace };

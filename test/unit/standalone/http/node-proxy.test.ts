@@ -43,6 +43,14 @@ beforeAll(async () => {
       : 'nobody';
   };
   node.on('request', (request, response) => {
+    if (request.url === '/moved') {
+      response.writeHead(301, { location: '/moved/' }).end('there');
+      return;
+    }
+    if (request.url?.startsWith('/no') === true) {
+      response.writeHead(406, { 'content-type': 'text/plain' }).end('not like this\n');
+      return;
+    }
     response.writeHead(200, { 'content-type': 'text/plain' });
     response.write(
       `${request.method} ${request.url} ${caller(request)} ${request.headers.authorization ?? 'no token'}\n`,
@@ -97,6 +105,29 @@ it('fetches logs from the node, with its own credentials', async () => {
     code: 400,
     body: { message: 'a container name must be specified for pod web, choose one of: [a b]' },
   });
+});
+
+it('goes on to any path of the node, and gives its answers as they are', async () => {
+  const proxy = '/api/v1/nodes/near/proxy';
+  const { text } = await client.get(`${proxy}/logs/?query=a%2Fb&x=%20`);
+  expect(text).toBe('GET /logs/?query=a%2Fb&x=%20 kube-apiserver-kubelet-client no token\nend\n');
+  for (const [path, onward] of [
+    [proxy, '/'],
+    [`${proxy}?a=b`, '/?a=b'],
+    [`${proxy}/x/../y`, '/x/../y'],
+    ['/api/v1/nodes/https:near:/proxy/metrics/cadvisor', '/metrics/cadvisor'],
+  ]) {
+    expect((await client.get(path ?? '')).text).toMatch(
+      new RegExp(`^GET ${onward?.replaceAll(/[?.]/g, '\\$&')} kube-`),
+    );
+  }
+  expect(await client.get(`${proxy}/no`)).toMatchObject({ code: 406, text: 'not like this\n' });
+  const moved = await client.get(`${proxy}/moved`);
+  expect([moved.code, moved.headers['location']]).toEqual([301, `${proxy}/moved/`]);
+  expect(await client.get('/api/v1/nodes/far/proxy/pods')).toMatchObject({ code: 404 });
+  expect(await client.get('/api/v1/nodes/near:22/proxy/pods')).toMatchObject({ code: 400 });
+  expect(await client.get('/api/v1/nodes/http:near:10255/proxy/pods')).toMatchObject({ code: 400 });
+  expect(await client.get('/api/v1/nodes/near/status/pods')).toMatchObject({ code: 404 });
 });
 
 async function dial(): Promise<TLSSocket> {
