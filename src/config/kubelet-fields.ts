@@ -161,7 +161,7 @@ export const kubeletFields = {
   enableProfilingHandler: yes(),
   enableServer: yes(),
   enableSystemLogHandler: yes(),
-  enableSystemLogQuery: later(no()),
+  enableSystemLogQuery: no(),
   enforceNodeAllocatable: listOf(
     oneOf(
       'none',

@@ -2,6 +2,7 @@ import { runningPodList } from '../api/node-info/pod-lists.ts';
 import type { Exchange, Handler, Router } from '../api/router.ts';
 import { sendPieces, sendText } from '../api/router.ts';
 import type { ServeStreamDeps } from '../api/streaming/serve-stream.ts';
+import { RealJournal } from '../host/journal/real.ts';
 import { RealLogFiles } from '../host/log-file/real.ts';
 import { watchDirectory } from '../host/watch/real.ts';
 import { type Foundation, KUBERNETES_VERSION } from './foundation.ts';
@@ -91,10 +92,17 @@ function addNodeRoutes(router: Router, foundation: Foundation, deps: NodeApiDeps
     });
     return;
   }
+  const journal = new RealJournal();
+  const log = foundation.log.child({ part: 'system logs' });
+  const systemLogs = { files, contents: new RealLogFiles(), directory: '/var/log', log };
   router.add('/logs/*', {
     GET: async (exchange) => {
-      const { serveSystemLogs } = await import('../api/node-info/serve-system-logs.ts');
-      await serveSystemLogs(exchange, { files, contents: new RealLogFiles(), directory: '/var/log' });
+      if (!nodeAPI.systemLogQuery) {
+        const { serveSystemLogs } = await import('../api/node-info/serve-system-logs.ts');
+        return await serveSystemLogs(exchange, systemLogs);
+      }
+      const { serveNodeLogQuery } = await import('../api/node-info/serve-node-log-query.ts');
+      await serveNodeLogQuery(exchange, { ...systemLogs, journal, clock });
     },
   });
 }

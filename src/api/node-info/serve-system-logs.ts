@@ -1,8 +1,8 @@
-import type { ServerResponse } from 'node:http';
 import type { Files } from '../../host/files/port.ts';
 import type { LogFiles } from '../../host/log-file/port.ts';
 import { drained } from '../../kit/drained.ts';
 import { hasCode } from '../../kit/errors.ts';
+import type { Logger } from '../../kit/log.ts';
 import { type Exchange, sendText } from '../router.ts';
 
 export interface ServeSystemLogsDeps {
@@ -10,6 +10,7 @@ export interface ServeSystemLogsDeps {
   readonly contents: Pick<LogFiles, 'open'>;
   /** /var/log */
   readonly directory: string;
+  readonly log: Pick<Logger, 'debug'>;
 }
 
 const BLOCK = 65_536;
@@ -46,7 +47,10 @@ export async function serveSystemLogs({ request, response, path }: Exchange, dep
         'content-length': size,
         'x-content-type-options': 'nosniff',
       });
-      if (request.method !== 'HEAD') await copy(deps, opened.path, size, response);
+      const sink = async (chunk: Buffer): Promise<void> => {
+        if (!response.write(chunk)) await drained(response);
+      };
+      if (request.method !== 'HEAD') await copyLogFile(deps, opened.path, size, sink);
       response.end();
     } finally {
       await opened?.close();
@@ -59,21 +63,23 @@ export async function serveSystemLogs({ request, response, path }: Exchange, dep
   }
 }
 
-/** What is written to the file meanwhile is not part of the answer. */
-async function copy(
-  { contents }: ServeSystemLogsDeps,
+/** Its first `size` bytes: what is written to the file meanwhile is not part of the answer. */
+export async function copyLogFile(
+  { contents }: Pick<ServeSystemLogsDeps, 'contents'>,
   path: string,
   size: number,
-  response: ServerResponse,
+  sink: (chunk: Buffer) => Promise<void>,
+  signal?: AbortSignal,
 ): Promise<void> {
   const file = await contents.open(path);
   try {
     const block = Buffer.allocUnsafe(BLOCK);
     for (let at = 0; at < size; ) {
+      signal?.throwIfAborted();
       const length = await file.read(block.subarray(0, Math.min(BLOCK, size - at)), at);
       if (length === 0) throw new Error(`${path} became shorter while it was read`);
       at += length;
-      if (!response.write(Buffer.from(block.subarray(0, length)))) await drained(response);
+      await sink(Buffer.from(block.subarray(0, length)));
     }
   } finally {
     await file.close();
