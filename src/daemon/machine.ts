@@ -113,6 +113,9 @@ export async function openMachine(foundation: Foundation, files: Files): Promise
   };
 }
 
+/** Seconds; the defaults of Prometheus' client libraries, which kubelet uses here. */
+const CGROUP_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
 /** Makes the cgroups that pods live in, by the driver that the runtime uses, too. */
 export async function makePodCgroups(
   foundation: Foundation,
@@ -126,6 +129,12 @@ export async function makePodCgroups(
     closers.add('systemd', () => systemd.close());
     cgroups = new SystemdCgroups({ cgroups, systemd });
   }
+  const durations = foundation.metrics.histogram(
+    'kubelet_cgroup_manager_duration_seconds',
+    'How long operations on the cgroups of pods took.',
+    CGROUP_BUCKETS,
+    ['operation_type'],
+  );
   const podCgroups = new PodCgroups(
     {
       cgroupRoot: config.cgroups.root,
@@ -133,7 +142,12 @@ export async function makePodCgroups(
       rootLimits: machine.rootLimits,
       qosMemory: machine.qosMemory,
     },
-    { cgroups, clock, log: log.child({ part: 'cgroups' }) },
+    {
+      cgroups,
+      clock,
+      log: log.child({ part: 'cgroups' }),
+      record: (operation_type, seconds) => durations.observe({ operation_type }, seconds),
+    },
   );
   await podCgroups.ensureRoot();
   if (machine.resourceFacts.memoryQos !== undefined) countProtected(foundation, podCgroups);

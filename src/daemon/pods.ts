@@ -24,6 +24,7 @@ import { ContainerLogs } from '../pods/logs/container-logs.ts';
 import { PodLoop } from '../pods/loop.ts';
 import { dnsConfigFor } from '../pods/network-files/dns-config.ts';
 import { parseResolvConf, type ResolvConf } from '../pods/network-files/resolv-conf.ts';
+import { RelistMetrics } from '../pods/observe/relist-metrics.ts';
 import { RuntimeCache } from '../pods/observe/runtime-cache.ts';
 import { RuntimeHealth } from '../pods/observe/runtime-health.ts';
 import { PodMetrics } from '../pods/pod-metrics.ts';
@@ -243,6 +244,7 @@ export async function startPods(foundation: Foundation, deps: PodsDeps): Promise
     clock,
     log: logOf('runtime'),
     finalMessage: (status) => parts.finalMessage(status),
+    metrics: new RelistMetrics(metrics),
   });
   const podMetrics = new PodMetrics(metrics, runtime);
   const resize = await openResize(foundation, {

@@ -25,6 +25,7 @@ import type { RuntimeCache } from './observe/runtime-cache.ts';
 import type { RuntimeHealth } from './observe/runtime-health.ts';
 import { orphanPod } from './orphan-pod.ts';
 import type { PodMetrics } from './pod-metrics.ts';
+import { type PodStanding, staticOf } from './pod-population.ts';
 import { PodState } from './pod-state.ts';
 import { probeTargets } from './probe-targets.ts';
 import type { ProbeManager } from './probes/port.ts';
@@ -38,6 +39,7 @@ import { isStaticPodUid } from './sources/static-pod-uid.ts';
 import { podStatus } from './status/pod-status.ts';
 import { rpcErrorText, StepError } from './step-error.ts';
 import { ATTACH_LIMIT } from './volumes/volume-errors.ts';
+import type { WorkerOperation } from './worker-times.ts';
 
 export interface PodLoopOptions {
   /** Each pod is looked at again at least this often (kubelet syncFrequency, 60,000 ms). */
@@ -152,6 +154,7 @@ export class PodLoop {
       admitted: (state) => this.resizer?.admitted(state),
     });
     this.resizer = this.makeResizer();
+    metrics.population.follow(() => this.standings());
   }
 
   private makeResizer(): PodResizer | undefined {
@@ -220,7 +223,9 @@ export class PodLoop {
 
   /** Asks for a run of one pod. */
   request(uid: string): void {
-    if (!this.closing) this.queue.request(uid);
+    if (this.closing) return;
+    if (!this.states.has(uid)) this.deps.metrics.workers.seen(uid, this.deps.clock.monotonic());
+    this.queue.request(uid);
   }
 
   /** An object that these pods use has changed: rewrite their volumes and try at once what failed for lack of it. */
@@ -328,17 +333,35 @@ export class PodLoop {
     return this.states.size;
   }
 
+  private *standings(): Generator<PodStanding> {
+    for (const state of this.states.values()) {
+      const { pod, ending, intent, admission, lastStatus, foundInRuntime } = state;
+      const over = ending || intent === 'gone' || isFinal(lastStatus?.phase);
+      const stopped = over && this.isStopped(state);
+      yield {
+        pod,
+        lifecycle: !ending ? 'sync' : stopped ? 'terminated' : 'terminating',
+        config: intent !== 'gone' ? 'desired' : foundInRuntime ? 'runtime_only' : 'orphan',
+        active: admission === 'granted' && !stopped,
+      };
+    }
+  }
+
   /** What was made of a pod last. */
   statusOf(uid: string): PodStatus | undefined {
     return this.states.get(uid)?.lastStatus;
   }
 
   private runPod(uid: string): RunResult {
+    const since = this.deps.clock.monotonic();
     const state = this.stateOf(uid);
+    const { workers } = this.deps.metrics;
     if (state === undefined) {
       this.queue.forget(uid);
+      workers.forget(uid);
       return undefined;
     }
+    workers.began(uid, since);
     // What is not known must not be planned upon: a container that is not seen would be made a second time.
     if (this.deps.runtime.unreadable(uid) !== undefined) return undefined;
     if (!this.hasTurn(state)) return { againInMs: SAME_NAME_MS };
@@ -357,6 +380,8 @@ export class PodLoop {
     this.report(state, input, plan);
     for (const step of plan.steps) this.start(step, state);
     this.freshenVolumes(state, plan);
+    const times = { since, now: this.deps.clock.monotonic() };
+    workers.ran(uid, operationOf(state, plan), times, state.running.size > 0);
     if (state.ending && this.isStopped(state)) for (const tell of state.whenStopped.splice(0)) tell();
     if (this.isDone(state, plan)) {
       this.forget(state);
@@ -387,6 +412,7 @@ export class PodLoop {
       state = new PodState(this.granted(object), pod === undefined ? 'gone' : 'run', clock.now());
       state.desired = object;
       this.states.set(uid, state);
+      this.countNew(state, pod);
       if (wasAdmitted(pod, observed !== undefined)) {
         state.admission = 'granted';
         this.resizer?.admitted(state);
@@ -396,6 +422,7 @@ export class PodLoop {
     if (pod !== undefined) {
       const before = state.desired;
       state.adopt(this.granted(pod), pod);
+      this.deps.metrics.starts.watched(pod, clock.now());
       if (before !== pod) {
         this.tellOfFeatures(before, pod);
         this.resizer?.changed(state, before);
@@ -416,6 +443,15 @@ export class PodLoop {
     if (missing.length === 0) return;
     const message = `Pod requires node features that are not available: ${missing.join(', ')}`;
     events.event(containerReference(pod), 'Warning', 'FailedNodeDeclaredFeaturesCheck', message);
+  }
+
+  private countNew(state: PodState, pod: Pod | undefined): void {
+    const { containersPerPod, orphanedRuntimePods, starts } = this.deps.metrics;
+    if (state.foundInRuntime || pod === undefined) orphanedRuntimePods.inc();
+    else {
+      containersPerPod.observe(pod.spec.containers.length);
+      starts.met(pod);
+    }
   }
 
   private granted(pod: Pod): Pod {
@@ -515,6 +551,7 @@ export class PodLoop {
     state.lastStatus = status;
     if (ended) this.resizer?.retry('pod_terminated');
     statuses.set(state.identity, status);
+    this.deps.metrics.starts.told(state.pod, status, input.runtime);
     // What it told of may go now.
     if (state.discard) this.request(state.identity.uid);
   }
@@ -602,8 +639,11 @@ export class PodLoop {
 
   private start(step: Step, state: PodState): void {
     const key = runKey(step);
-    const startedAt = this.deps.clock.monotonic();
+    const { clock, metrics } = this.deps;
+    const startedAt = clock.monotonic();
+    const { uid } = state.identity;
     state.running.add(key);
+    if (step.do === 'ensureImage') metrics.starts.pullBegan(uid, clock.now());
     let result: Promise<void> | void;
     try {
       result = this.deps.executor.execute(step, state);
@@ -613,14 +653,15 @@ export class PodLoop {
     const ended = Promise.resolve(result)
       .then(() => {
         state.stepSucceeded(failureKey(step));
-        const ms = Math.round((this.deps.clock.monotonic() - startedAt) * 10) / 10;
+        const ms = Math.round((clock.monotonic() - startedAt) * 10) / 10;
         this.deps.log.debug({ pod: podText(state.identity), ...step, ms }, 'step done');
       })
       .catch((error: unknown) => this.stepFailed(step, state, error))
       .finally(() => {
         state.running.delete(key);
         this.underWay.delete(ended);
-        this.request(state.identity.uid);
+        if (step.do === 'ensureImage') metrics.starts.pullEnded(uid, clock.now());
+        this.request(uid);
       });
     this.underWay.add(ended);
   }
@@ -710,6 +751,8 @@ export class PodLoop {
     this.queue.forget(uid);
     this.deps.probes.remove(uid);
     this.deps.statuses.forget(uid);
+    this.deps.metrics.workers.forget(uid);
+    this.deps.metrics.starts.forget(uid);
     this.resizer?.gone(uid);
     this.deps.localReadiness.drop(uid);
     this.deps.log.info({ pod: podText(identityOf(state.pod)), uid }, 'pod is gone');
@@ -717,13 +760,26 @@ export class PodLoop {
     for (const { identity, hasTurn } of this.states.values()) {
       if (!hasTurn && identity.name === state.identity.name) this.request(identity.uid);
     }
-    if (this.findInView(uid) !== undefined) this.request(uid);
+    const back = this.findInView(uid);
+    if (back === undefined) return;
+    this.deps.metrics.restartedPods.inc({ static: staticOf(back) });
+    this.request(uid);
   }
 
   /** Milliseconds since this loop began to act; undefined before. */
   get upMs(): number | undefined {
     return this.startedAt === 0 ? undefined : this.deps.clock.now() - this.startedAt;
   }
+}
+
+/** pod_workers.go, kubelettypes SyncPodType */
+function operationOf(state: PodState, plan: Plan): WorkerOperation {
+  const version = state.pod.metadata.resourceVersion ?? '';
+  const before = state.ranVersion;
+  state.ranVersion = version;
+  if (plan.mode === 'terminated') return 'terminated';
+  if (plan.mode !== 'sync') return 'kill';
+  return before === undefined ? 'create' : before === version ? 'sync' : 'update';
 }
 
 function isFinal(phase: PodPhase | undefined): boolean {

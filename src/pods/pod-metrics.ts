@@ -1,7 +1,10 @@
 import type { Metrics } from '../kit/metrics.ts';
 import type { Container, Pod } from '../model/pod.ts';
 import type { RuntimeCache } from './observe/runtime-cache.ts';
+import { PodPopulation } from './pod-population.ts';
+import { PodStartTimes } from './pod-start-times.ts';
 import { StepError } from './step-error.ts';
+import { WorkerTimes } from './worker-times.ts';
 
 /** How runtimes begin the refusal to mount an image (cri-api ErrImageVolumeMountFailed). */
 const MOUNT = /^ImageVolumeMountFailed/;
@@ -23,6 +26,12 @@ export class PodMetrics {
   private readonly imageVolumesRequested;
   private readonly imageVolumesMounted;
   private readonly imageVolumesFailed;
+  readonly containersPerPod;
+  readonly restartedPods;
+  readonly orphanedRuntimePods;
+  readonly population: PodPopulation;
+  readonly workers: WorkerTimes;
+  readonly starts: PodStartTimes;
 
   constructor(metrics: Metrics, runtime: Pick<RuntimeCache, 'uids' | 'get'>) {
     this.startedPods = metrics.counter('kubelet_started_pods_total', 'Sandboxes that were started.');
@@ -76,6 +85,23 @@ export class PodMetrics {
       'kubelet_image_volume_mounted_errors_total',
       'Number of failed image volume mounts.',
     );
+    this.containersPerPod = metrics.histogram(
+      'kubelet_containers_per_pod_count',
+      'Containers of the pods that this node was given.',
+      [1, 2, 4, 8, 16],
+    );
+    this.restartedPods = metrics.counter(
+      'kubelet_restarted_pods_total',
+      'Pods that came back under their UID while they were being ended.',
+      ['static'],
+    );
+    this.orphanedRuntimePods = metrics.counter(
+      'kubelet_orphaned_runtime_pods_total',
+      'Pods that the runtime had and nobody knew of.',
+    );
+    this.population = new PodPopulation(metrics);
+    this.workers = new WorkerTimes(metrics);
+    this.starts = new PodStartTimes(metrics);
     metrics.gauge('kubelet_running_pods', 'Pods that have a ready sandbox.', [], (gauge) => {
       const ready = runtime.uids().filter((uid) => runtime.get(uid)?.sandboxes.some(({ state }) => state === 'READY'));
       gauge.set(ready.length);

@@ -71,6 +71,10 @@ export class PodState implements PodFacts {
   hasTurn = false;
   /** Something that admission depends on is being read or made room for; the pod does not go on meanwhile. */
   held = false;
+  /** Nobody had an object for it when this process met it: the runtime ran it. */
+  readonly foundInRuntime: boolean;
+  /** It has had a run, and of which version of its object the last one was. */
+  ranVersion: string | undefined;
   /** Called once nothing of the pod runs any more. */
   readonly whenStopped: (() => void)[] = [];
 
@@ -83,6 +87,7 @@ export class PodState implements PodFacts {
     this.pod = pod;
     this.desired = pod;
     this.intent = intent;
+    this.foundInRuntime = intent === 'gone';
     this.seenAt = now;
     this.startTime = parseTime(pod.status?.startTime) ?? now;
     this.lastStatus = pod.status;

@@ -150,6 +150,7 @@ describe('a critical pod without room', () => {
     expect(w.isReady('critical')).toBe(true);
     expect(w.isReady('spared')).toBe(true);
     expect(w.status('greedy')?.reason).toBe('OutOfcpu');
+    expect(await w.metrics.text()).toContain('kubelet_preemptions{preemption_signal="cpu"} 1\n');
     const ended = w.pods.patches.find(({ name, status }) => name === 'victim' && status.phase === 'Failed');
     const told = w.pods.patches.find(({ status }) =>
       status.conditions?.some(({ type }) => type === 'DisruptionTarget'),

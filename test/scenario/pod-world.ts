@@ -24,6 +24,7 @@ import { ImagePuller } from '../../src/pods/images/image-puller.ts';
 import { ImageCredentials } from '../../src/pods/images/pull-credentials.ts';
 import { LocalReadiness } from '../../src/pods/local-readiness.ts';
 import { PodLoop } from '../../src/pods/loop.ts';
+import { RelistMetrics } from '../../src/pods/observe/relist-metrics.ts';
 import { RuntimeCache } from '../../src/pods/observe/runtime-cache.ts';
 import { RuntimeHealth } from '../../src/pods/observe/runtime-health.ts';
 import { PodMetrics } from '../../src/pods/pod-metrics.ts';
@@ -285,7 +286,7 @@ export class PodWorld {
     };
     const runtime = new RuntimeCache(
       { relistMs: 1000, relistWithEventsMs: 5000 },
-      { cri, clock, log, finalMessage: async () => '' },
+      { cri, clock, log, finalMessage: async () => '', metrics: new RelistMetrics(metrics) },
     );
     const health = new RuntimeHealth({ cri, clock, log });
     const probes = new ProbeScheduler(

@@ -8,6 +8,7 @@ import { FreshReads } from './fresh-reads.ts';
 import { type ContainerRecord, mayHaveRunOutOfMemory, type PodRuntime } from './pod-runtime.ts';
 import { PodTable } from './pod-table.ts';
 import { containerRecord, sandboxRecord } from './records.ts';
+import type { RelistMetrics } from './relist-metrics.ts';
 
 export interface RuntimeCacheOptions {
   /** Between lists while events do not flow (kubelet's PLEG: 1,000 ms). */
@@ -22,6 +23,7 @@ export interface RuntimeCacheDeps {
   readonly log: Logger;
   /** The termination message of a container that has ended; '' for none. */
   readonly finalMessage: (status: ContainerStatus) => Promise<string>;
+  readonly metrics?: RelistMetrics | undefined;
 }
 
 /** How long to wait for the details of an exit before asking for them, in milliseconds, again and again. */
@@ -134,7 +136,8 @@ export class RuntimeCache {
   }
 
   private async readPod(pod: PodIdentity): Promise<void> {
-    const { cri } = this.deps;
+    const { cri, clock, metrics } = this.deps;
+    const since = clock.monotonic();
     const filter = { labels: { [label.podUid]: pod.uid } };
     const [sandboxes, containers] = await Promise.all([cri.listPodSandbox(filter), cri.listContainers(filter)]);
     const seen = new Set([...sandboxes, ...containers].map(({ id }) => id));
@@ -144,6 +147,7 @@ export class RuntimeCache {
       ...sandboxes.map((sandbox) => this.readSandbox(pod, sandbox.id)),
       ...containers.map((container) => this.readContainer(pod, container.podSandboxId, container.id)),
     ]);
+    metrics?.podListed(since, clock.monotonic());
   }
 
   /** Reads one container anew: as it is now or later, never as it was before the call. */
@@ -182,16 +186,18 @@ export class RuntimeCache {
   // ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private async follow(signal: AbortSignal): Promise<void> {
-    const { cri, log } = this.deps;
+    const { cri, log, clock, metrics } = this.deps;
     const outcome = await cri.watchEvents(
       {
         onEvent: (event) => {
+          metrics?.heard(event.atMs, clock.now());
           void this.onEvent(event).catch((error) => {
             log.debug({ id: event.id, error: messageOf(error) }, 'a runtime event could not be followed up; listing');
             this.wantList();
           });
         },
         onGap: () => {
+          metrics?.connected();
           this.eventsFlow = true;
           this.afterGap = true;
           this.wantList();
@@ -200,6 +206,7 @@ export class RuntimeCache {
       signal,
     );
     this.eventsFlow = false;
+    if (outcome === 'unsupported') metrics?.notConnected();
     if (outcome === 'unsupported') log.info({}, 'the runtime has no event stream; relying on lists');
   }
 
@@ -294,7 +301,8 @@ export class RuntimeCache {
 
   /** One list of everything, then details of what changed. */
   private async list(): Promise<void> {
-    const { cri, clock } = this.deps;
+    const { cri, clock, metrics } = this.deps;
+    const since = clock.monotonic();
     const mark = this.table.mark();
     const [sandboxes, containers] = await Promise.all([cri.listPodSandbox(), cri.listContainers()]);
     const identities = new Map<string, PodIdentity>();
@@ -327,6 +335,7 @@ export class RuntimeCache {
       this.emitter.emit(uid);
     }
     this.lastListAt = clock.monotonic();
+    metrics?.listed(since, this.lastListAt, clock.now());
     this.listed.done();
   }
 

@@ -26,7 +26,11 @@ export interface PodCgroupsDeps {
   readonly cgroups: CgroupPort;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told how long each operation took. */
+  readonly record?: ((operation: CgroupOperation, seconds: number) => void) | undefined;
 }
+
+export type CgroupOperation = 'create' | 'update' | 'destroy';
 
 interface KnownPod {
   readonly path: string;
@@ -56,6 +60,7 @@ export class PodCgroups {
   private readonly cgroups: CgroupPort;
   private readonly clock: Clock;
   private readonly log: Logger;
+  private readonly record: PodCgroupsDeps['record'];
   private readonly pods = new Map<string, KnownPod>();
   /** By pod object: they are asked for with each look at the pod. */
   private readonly limits = new WeakMap<Pod, CgroupLimits>();
@@ -80,6 +85,16 @@ export class PodCgroups {
     this.log = deps.log;
     const { qosMemory } = options;
     this.qosMemory = qosMemory && new QosMemory({ ...qosMemory, paths: this.paths }, deps);
+    this.record = deps.record;
+  }
+
+  private async timed(operation: CgroupOperation, work: () => Promise<void>): Promise<void> {
+    const since = this.clock.monotonic();
+    try {
+      await work();
+    } finally {
+      this.record?.(operation, (this.clock.monotonic() - since) / 1000);
+    }
   }
 
   /**
@@ -88,7 +103,7 @@ export class PodCgroups {
    */
   async ensureRoot(): Promise<void> {
     const { cpuShares, ...others } = this.options.rootLimits;
-    await this.cgroups.apply(this.paths.root, cpuShares === undefined ? {} : { cpuShares });
+    await this.timed('create', () => this.cgroups.apply(this.paths.root, cpuShares === undefined ? {} : { cpuShares }));
     await this.limitRoot(others);
     const burstableWasThere = await this.cgroups.exists(this.paths.burstable);
     // A limit of an earlier life does not stay.
@@ -158,7 +173,7 @@ export class PodCgroups {
   async set(pod: Pod, limits: CgroupLimits): Promise<void> {
     const uid = pod.metadata.uid ?? '';
     const path = this.pathIn(pod);
-    await this.cgroups.apply(path, limits);
+    await this.timed('update', () => this.cgroups.apply(path, limits));
     const known = this.pods.get(uid);
     const asks = askedFor(pod);
     this.pods.set(uid, { path, limits: { ...known?.limits, ...limits }, ...asks, seenAt: this.clock.monotonic() });
@@ -179,7 +194,7 @@ export class PodCgroups {
     const changes = known === undefined || known.path !== path ? limits : changed(known.limits, limits);
     if (known !== undefined && changes === undefined) return path;
     try {
-      await this.cgroups.apply(path, changes ?? {});
+      await this.timed(known === undefined ? 'create' : 'update', () => this.cgroups.apply(path, changes ?? {}));
     } catch (error) {
       this.pods.delete(uid);
       throw error;
@@ -196,9 +211,11 @@ export class PodCgroups {
     const candidates = (['Guaranteed', 'Burstable', 'BestEffort'] as const).map((qos) =>
       podCgroupPath(this.paths, qos, uid),
     );
-    await tryAll(
-      `remove the cgroups of pod ${uid}`,
-      candidates.map((path) => () => this.cgroups.remove(path)),
+    await this.timed('destroy', () =>
+      tryAll(
+        `remove the cgroups of pod ${uid}`,
+        candidates.map((path) => () => this.cgroups.remove(path)),
+      ),
     );
     if (known !== undefined) this.scheduleBatch();
   }

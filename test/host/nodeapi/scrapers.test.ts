@@ -21,11 +21,14 @@ const ENDPOINTS = [
   'http://127.0.0.1:10248/metrics',
   'http://127.0.0.1:10249/metrics',
 ];
-/** Others gave these names or labels: cAdvisor, kube-proxy, prom-client. */
+/** Others gave these names or labels: kubelet, cAdvisor, kube-proxy, prom-client. */
 const GIVEN = [
   'cadvisor_version_info',
   'container_fs_inodes_total',
   'container_memory_failcnt',
+  'kubelet_evented_pleg_connection_error_count',
+  'kubelet_evented_pleg_connection_success_count',
+  'kubelet_pleg_discard_events',
   'kubeproxy_sync_proxy_rules_iptables_total',
   'kubeproxy_sync_proxy_rules_no_local_endpoints_total',
   'nodejs_active_handles_total',

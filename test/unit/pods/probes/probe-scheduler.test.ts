@@ -188,6 +188,19 @@ describe('ProbeScheduler', () => {
     expect(await metrics.text()).not.toContain('pod="web"');
   });
 
+  it('measures what probes take, but not those that fail', async () => {
+    const { clock, network, scheduler, target, metrics } = setUp();
+    network.listen(IP, 80, { http: () => ({ status: 200 }) });
+    scheduler.set('uid-web', [target({ readinessProbe: HTTP, livenessProbe: { tcpSocket: { port: 81 } } })]);
+    await clock.advance(25_000);
+    const count = (await metrics.text())
+      .split('\n')
+      .filter((line) => line.startsWith('prober_probe_duration_seconds_count'));
+    expect(count).toEqual([
+      'prober_probe_duration_seconds_count{probe_type="Readiness",container="app",pod="web",namespace="default"} 3',
+    ]);
+  });
+
   it('keeps what runs undisturbed when the same targets are set again', async () => {
     const { clock, network, scheduler, target } = setUp();
     network.listen(IP, 80, { http: () => ({ status: 200 }) });

@@ -37,11 +37,26 @@ function setUp(cgroups = new FakeCgroups({ version: 1 })) {
     podPidsLimit: 64,
   };
   const rootLimits = { cpuShares: 2048, memoryLimit: 1024 * MIB, pidsLimit: 1000 };
-  const pods = new PodCgroups({ cgroupRoot: '/t', node, rootLimits }, { cgroups, clock, log: silent });
-  return { clock, cgroups, pods };
+  const operations: string[] = [];
+  const record = (operation: string, seconds: number): void => {
+    operations.push(`${operation} ${seconds}`);
+  };
+  const pods = new PodCgroups({ cgroupRoot: '/t', node, rootLimits }, { cgroups, clock, log: silent, record });
+  return { clock, cgroups, pods, operations };
 }
 
 describe('PodCgroups', () => {
+  it('tells how long it made, changed and removed them', async () => {
+    const { pods, operations } = setUp();
+    await pods.ensureRoot();
+    await pods.ensure(pod('g', 500, true));
+    await pods.ensure(pod('g', 500, true));
+    await pods.ensure(pod('g', 600, true));
+    await pods.set(pod('g', 600, true), { cpuShares: 700 });
+    await pods.remove('g');
+    expect(operations).toEqual(['create 0', 'create 0', 'update 0', 'update 0', 'destroy 0']);
+  });
+
   it('makes the tree with its limits', async () => {
     const { pods, cgroups } = setUp();
     await pods.ensureRoot();
