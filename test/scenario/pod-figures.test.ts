@@ -69,6 +69,23 @@ describe('what is measured of pods', () => {
     await world.pass(2000);
   });
 
+  it('that a static pod came back under its UID', async () => {
+    await world.start();
+    create('static', {}, { annotations: { 'kubernetes.io/config.source': 'file' } });
+    await world.pass(2000);
+    const pod = world.pods.get('ns/static');
+    if (pod === undefined) throw new Error('no pod');
+    const go = world.cri.hold('stopContainer');
+    world.pods.drop('ns/static');
+    await world.pass(500);
+    world.pods.put(pod);
+    await world.pass(500);
+    go();
+    await world.pass(5000);
+    expect(await figures('kubelet_restarted_pods_total')).toEqual(['true 1']);
+    expect(await figures('kubelet_working_pods')).toEqual(['sync desired true 1']);
+  });
+
   it('how long starts take, with and without pulls and init containers', async () => {
     await world.start();
     world.cri.program('slow/first', { exitAfterMs: 5000, exitCode: 0 });

@@ -62,6 +62,7 @@ const COUNTED: readonly Counted[] = [
   gauge('memory_working_set_bytes', 'Current working set in bytes.', (u) => u.workingSetBytes),
   gauge('memory_rss', 'Size of RSS in bytes.', (u) => u.rssBytes),
   gauge('memory_cache', 'Number of bytes of page cache memory.', (u) => u.cacheBytes),
+  gauge('memory_kernel_usage', 'Size of kernel memory allocated in bytes.', (u) => u.kernelBytes),
   gauge('memory_mapped_file', 'Size of memory mapped files in bytes.', (u) => u.mappedFileBytes),
   gauge('memory_swap', 'Container swap usage in bytes.', (u) => u.swapBytes),
   counter('memory_failcnt', 'Number of memory usage hits limits', (u) => u.memoryFailures),
@@ -75,6 +76,7 @@ const COUNTED: readonly Counted[] = [
       `failure_type="${failure_type}",scope="hierarchy"`,
     ),
   ),
+  counter('oom_events_total', 'Count of out of memory events observed for the container', (u) => u.oomKills),
   gauge('processes', 'Number of processes running inside the container.', (u) => u.processes),
   gauge('threads', 'Number of threads running inside the container', (u) => u.threads),
   ...(['cpu', 'memory', 'io'] as const).flatMap((resource) => {

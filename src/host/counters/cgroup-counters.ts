@@ -81,6 +81,8 @@ export class CgroupCounterReader {
       cacheBytes: stat.get('file'),
       mappedFileBytes: stat.get('file_mapped'),
       activeFileBytes: stat.get('active_file'),
+      kernelBytes: stat.get('kernel'),
+      oomKills: isRoot ? undefined : keyed(text('memory.events')).get('oom_kill'),
       memoryPeakBytes: isRoot ? undefined : number(text('memory.peak')),
       // KEP-2254, backwards.
       cpuShares: weight === undefined ? undefined : Math.round(2 + ((weight - 1) * 262_142) / 9999),
@@ -143,6 +145,7 @@ export class CgroupCounterReader {
       cacheBytes: stat.get('total_cache'),
       mappedFileBytes: stat.get('total_mapped_file'),
       activeFileBytes: stat.get('total_active_file'),
+      oomKills: keyed(text('memory', 'memory.oom_control')).get('oom_kill'),
       memoryPeakBytes: number(text('memory', 'memory.max_usage_in_bytes')),
       memoryFailures: number(text('memory', 'memory.failcnt')),
       cpuShares: number(text('cpu', 'cpu.shares')),

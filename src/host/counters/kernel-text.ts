@@ -68,6 +68,12 @@ export function blkio(
   return [...devices.values()];
 }
 
+/** "/dev/sda" from the uevent file of a block device (sysfs). */
+export function deviceName(uevent: string | undefined): string | undefined {
+  const name = /^DEVNAME=(.+)$/m.exec(uevent ?? '')?.[1];
+  return name === undefined ? undefined : `/dev/${name}`;
+}
+
 /** /proc/PID/net/dev (proc_pid_net(5)); no loopback. */
 export function interfaces(text: string): readonly InterfaceCounters[] {
   const found: InterfaceCounters[] = [];

@@ -35,6 +35,10 @@ export interface CgroupCounters {
   readonly swapBytes?: number | undefined;
   readonly pageFaults?: number | undefined;
   readonly majorPageFaults?: number | undefined;
+  /** What the kernel itself keeps for it; cgroup v2 only. */
+  readonly kernelBytes?: number | undefined;
+  /** Processes that the kernel killed for want of memory. */
+  readonly oomKills?: number | undefined;
   /** How often the limit was hit. */
   readonly memoryFailures?: number | undefined;
   /** Absent: none. */
@@ -70,7 +74,7 @@ export interface PressureShare {
   readonly totalNanoseconds: number;
 }
 
-/** Of one block device, "8:0". */
+/** Of one block device, "/dev/sda"; "8:0" where it has no name. */
 export interface DeviceCounters {
   readonly device: string;
   readonly readBytes: number;

@@ -2,7 +2,7 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } fr
 import type { Clock } from '../../kit/clock.ts';
 import { parseCgroupMounts } from '../cgroup/mounts.ts';
 import { CgroupCounterReader } from './cgroup-counters.ts';
-import { interfaces } from './kernel-text.ts';
+import { deviceName, interfaces } from './kernel-text.ts';
 import type { CgroupCounters, CountersPort, InterfaceCounters } from './port.ts';
 
 /** Reading goes on for this long at a time, in milliseconds. */
@@ -28,14 +28,29 @@ export class RealCounters implements CountersPort {
       now: () => this.clock.now(),
     });
     const found: (CgroupCounters | undefined)[] = [];
+    // Not for longer: a number may be given to another device.
+    const names = new Map<string, string>();
     let since = this.clock.monotonic();
     for (const path of paths) {
-      found.push(this.reader.counters(path, detail));
+      found.push(this.withNames(this.reader.counters(path, detail), names));
       if (this.clock.monotonic() - since < SLICE_MS) continue;
       await new Promise((resolve) => setImmediate(resolve));
       since = this.clock.monotonic();
     }
     return found;
+  }
+
+  private withNames(counters: CgroupCounters | undefined, names: Map<string, string>): CgroupCounters | undefined {
+    if (counters?.devices === undefined || counters.devices.length === 0) return counters;
+    const devices = counters.devices.map((one) => {
+      let device = names.get(one.device);
+      if (device === undefined) {
+        device = deviceName(this.text(`/sys/dev/block/${one.device}/uevent`)) ?? one.device;
+        names.set(one.device, device);
+      }
+      return { ...one, device };
+    });
+    return { ...counters, devices };
   }
 
   network(pid: number | 'self'): readonly InterfaceCounters[] | undefined {

@@ -14,6 +14,7 @@ import { deckhandBundle } from '../../harness/deckhand.ts';
 import { openNetwork } from '../../harness/harness-node.ts';
 import { HarnessRun, type StartedProcess } from '../../harness/harness-run.ts';
 import { inNetns } from '../../harness/netns.ts';
+import { parseMetrics } from '../../harness/prometheus-text.ts';
 import { runCommand } from '../../harness/run-command.ts';
 import { SocketBridge } from '../../harness/socket-bridge.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
@@ -142,6 +143,15 @@ describe('a node that has only a bootstrap token', () => {
     );
     expect(answer).toBe('ok 200');
     expect(await curl()).toBe('Unauthorized 401');
+    const text = await runCommand(inNetns(netns, ['curl', '-sS', 'http://127.0.0.1:10248/metrics']));
+    const { types, samples } = parseMetrics(text);
+    for (const name of ['client_ttl_seconds', 'server_ttl_seconds']) {
+      const left = samples.find((one) => one.name === `kubelet_certificate_manager_${name}`)?.value;
+      expect([name, left !== undefined && left > 0 && left < 400 * 86_400]).toEqual([name, true]);
+    }
+    expect(types.get('kubelet_certificate_manager_client_expiration_renew_errors')).toBe('counter');
+    expect(types.get('kubelet_certificate_manager_server_rotation_seconds')).toBe('histogram');
+    expect(types.get('kubelet_server_expiration_renew_errors')).toBe('counter');
   }, 60_000);
 
   it('renews its client certificate again and again, and works on when the first one has long expired', async () => {

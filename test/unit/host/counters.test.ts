@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CgroupMount } from '../../../src/host/cgroup/mounts.ts';
 import { CgroupCounterReader } from '../../../src/host/counters/cgroup-counters.ts';
-import { interfaces, pressure } from '../../../src/host/counters/kernel-text.ts';
+import { deviceName, interfaces, pressure } from '../../../src/host/counters/kernel-text.ts';
 
 const V1: CgroupMount[] = [
   { mountPoint: '/c/cpu', version: 1, controllers: ['cpu', 'cpuacct'] },
@@ -33,6 +33,7 @@ const V1_FILES = {
   '/c/memory/p/memory.usage_in_bytes': '1000\n',
   '/c/memory/p/memory.stat':
     'total_rss 300\ntotal_inactive_file 400\ntotal_pgfault 8\ntotal_pgmajfault 1\ntotal_swap 20\n',
+  '/c/memory/p/memory.oom_control': 'oom_kill_disable 0\nunder_oom 0\noom_kill 2\n',
   '/c/memory/p/memory.limit_in_bytes': '9223372036854771712\n',
   '/c/pids/p/pids.current': '4\n',
   '/c/blkio/p/blkio.throttle.io_service_bytes_recursive': '8:0 Read 10\n8:0 Write 20\n8:0 Total 30\nTotal 30\n',
@@ -41,7 +42,8 @@ const V1_FILES = {
 const V2_FILES = {
   '/c/p/cpu.stat': 'usage_usec 2000\nuser_usec 1500\nsystem_usec 500\nnr_periods 9\nnr_throttled 3\nthrottled_usec 7\n',
   '/c/p/memory.current': '1000\n',
-  '/c/p/memory.stat': 'anon 300\nfile 600\ninactive_file 1200\npgfault 8\npgmajfault 1\n',
+  '/c/p/memory.stat': 'anon 300\nfile 600\nkernel 50\ninactive_file 1200\npgfault 8\npgmajfault 1\n',
+  '/c/p/memory.events': 'low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\n',
   '/c/p/memory.max': '4096\n',
   '/c/p/memory.swap.current': '20\n',
   '/c/p/memory.swap.max': 'max\n',
@@ -53,6 +55,12 @@ const V2_FILES = {
   '/c/p/memory.pressure':
     'some avg10=1.50 avg60=0.10 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n',
 };
+
+it('names a block device as dashboards look for it', () => {
+  expect(deviceName('MAJOR=8\nMINOR=0\nDEVNAME=sda\nDEVTYPE=disk\n')).toBe('/dev/sda');
+  expect(deviceName('MAJOR=252\nDEVNAME=mapper/root\n')).toBe('/dev/mapper/root');
+  expect([deviceName(''), deviceName(undefined)]).toEqual([undefined, undefined]);
+});
 
 describe('the counters of a cgroup', () => {
   it('are read on v1', () => {
@@ -67,6 +75,7 @@ describe('the counters of a cgroup', () => {
       workingSetBytes: 600,
       rssBytes: 300,
       swapBytes: 20,
+      oomKills: 2,
       memoryLimitBytes: undefined,
       cpuShares: 512,
       cpuQuota: undefined,
@@ -84,6 +93,8 @@ describe('the counters of a cgroup', () => {
       memoryBytes: 1000,
       // Never below zero, although page cache is counted a little later than memory.
       workingSetBytes: 0,
+      kernelBytes: 50,
+      oomKills: 2,
       memoryLimitBytes: 4096,
       swapLimitBytes: undefined,
       cpuQuota: 50_000,
