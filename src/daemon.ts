@@ -49,6 +49,8 @@ export interface DaemonOptions {
   readonly effective: () => readonly EffectiveDocument[];
   readonly flags: Readonly<Record<string, string>>;
   readonly log: Logger;
+  /** How much `log` writes from now on (--v). */
+  readonly setVerbosity: (verbosity: number) => void;
   /** Aborted: the daemon ends, containers and rules stay. */
   readonly signal: AbortSignal;
 }
@@ -65,7 +67,7 @@ const RUNTIME_SILENCE_MS = 180_000;
  * then ends everything in the reverse order. Resolves after a signal; throws what made it fail.
  */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
-  const { config, version, log, signal } = options;
+  const { config, version, log, setVerbosity, signal } = options;
   const clock = new SystemClock();
   const metrics = new Metrics();
   metrics.collectProcess();
@@ -79,6 +81,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     config,
     clock,
     log,
+    setVerbosity,
     metrics,
     closers,
     version,

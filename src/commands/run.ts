@@ -11,7 +11,7 @@ const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
  * on running either way. Resolves with the exit code: 0 after a signal, 1 when it could not start or a part of it failed.
  */
 export async function run(argv: readonly string[]): Promise<number> {
-  const { config, effective, logger, flush } = await configured(argv);
+  const { config, effective, logger, setVerbosity, flush } = await configured(argv);
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) {
@@ -36,6 +36,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       flags: givenFlags(argv),
       version: version(),
       log: logger,
+      setVerbosity,
       signal: stop.signal,
     });
     return 0;

@@ -10,6 +10,8 @@ export interface Foundation {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How much `log` writes from now on (--v). */
+  readonly setVerbosity: (verbosity: number) => void;
   readonly metrics: Metrics;
   readonly closers: Closers;
   /** "0.1.0" */

@@ -4,6 +4,7 @@ import { sendPieces, sendText } from '../api/router.ts';
 import type { ServeStreamDeps } from '../api/streaming/serve-stream.ts';
 import { RealJournal } from '../host/journal/real.ts';
 import { RealLogFiles } from '../host/log-file/real.ts';
+import type { Profiler } from '../host/profiler/port.ts';
 import { watchDirectory } from '../host/watch/real.ts';
 import { type Foundation, KUBERNETES_VERSION } from './foundation.ts';
 import type { NodeApiDeps } from './node-api.ts';
@@ -76,16 +77,21 @@ function addNodeRoutes(router: Router, foundation: Foundation, deps: NodeApiDeps
       },
     })
     .add('/flagz', {
-      GET: async ({ response }) =>
-        sendText(response, 200, (await import('../api/node-info/z-pages.ts')).flagz(deps.flags)),
+      GET: async (exchange) => {
+        const { serveFlagz } = await import('../api/node-info/z-pages.ts');
+        await serveFlagz(exchange, deps.flags);
+      },
     })
     .add('/statusz', {
-      GET: async ({ response }) => {
-        const { statusz } = await import('../api/node-info/z-pages.ts');
+      GET: async (exchange) => {
+        const { serveStatusz } = await import('../api/node-info/z-pages.ts');
         const binaryVersion = `v${KUBERNETES_VERSION}.0+deckhand.${version}`;
-        sendText(response, 200, statusz({ startedAt, now: clock.now(), binaryVersion, paths: router.paths() }));
+        const emulationVersion = KUBERNETES_VERSION;
+        const facts = { startedAt, now: clock.now(), binaryVersion, emulationVersion, paths: router.paths() };
+        await serveStatusz(exchange, facts);
       },
     });
+  addDebugRoutes(router, foundation);
   if (!nodeAPI.systemLogHandler) {
     router.add('/logs/*', {
       GET: ({ response }) => sendText(response, 405, 'logs endpoint is disabled.\n'),
@@ -105,4 +111,30 @@ function addNodeRoutes(router: Router, foundation: Foundation, deps: NodeApiDeps
       await serveNodeLogQuery(exchange, { ...systemLogs, journal, clock });
     },
   });
+}
+
+function addDebugRoutes(router: Router, { config, clock, log, setVerbosity }: Foundation): void {
+  const { profilingHandler, debugFlagsHandler } = config.nodeAPI;
+  const disabled =
+    (what: string): Handler =>
+    ({ response }) =>
+      sendText(response, 405, `${what} endpoint is disabled.\n`);
+  let profiler: Profiler | undefined;
+  const profile: Handler = async (exchange) => {
+    const { V8Profiler } = await import('../host/profiler/real.ts');
+    const { serveProfile } = await import('../api/node-info/serve-profiles.ts');
+    profiler ??= new V8Profiler({ clock });
+    await serveProfile(exchange, { profiler, argv: process.argv, log });
+  };
+  router.add('/debug/pprof/*', { GET: profilingHandler ? profile : disabled('profiling') });
+  const verbosity: Handler = debugFlagsHandler
+    ? async (exchange) => {
+        const { serveVerbosity } = await import('../api/node-info/serve-verbosity.ts');
+        await serveVerbosity(exchange, (level) => {
+          setVerbosity(level);
+          log.info({ verbosity: level, by: exchange.caller.username }, 'the verbosity of the log was set');
+        });
+      }
+    : disabled('flags');
+  router.add('/debug/flags/v', { GET: verbosity, PUT: verbosity, POST: verbosity, DELETE: verbosity });
 }

@@ -11,6 +11,8 @@ export interface LoggerOptions {
 
 export interface RunningLogger {
   readonly logger: Logger;
+  /** From now on, for children that were made before as well. */
+  setVerbosity(verbosity: number): void;
   /** Writes out what is buffered, now. Also happens by itself when the process ends, by a crash, too. */
   flush(): void;
 }
@@ -50,7 +52,8 @@ export function createLogger(options: LoggerOptions): RunningLogger {
   if (buffered !== undefined) process.on('exit', flush);
   const logger = pino(
     {
-      level: levelOf(options.verbosity),
+      // A child of pino's keeps the level that it was born with: what is logged is decided in front.
+      level: 'trace',
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       messageKey: 'msg',
@@ -61,25 +64,41 @@ export function createLogger(options: LoggerOptions): RunningLogger {
     },
     output,
   );
-  return { logger: withCleanChildren(logger), flush };
+  const gate: Gate = { level: rankOf(options.verbosity) };
+  const setVerbosity = (verbosity: number): void => {
+    gate.level = rankOf(verbosity);
+  };
+  return { logger: withCleanChildren(logger, gate), setVerbosity, flush };
 }
 
+/** The rank of the least important lines that are written. */
+interface Gate {
+  level: number;
+}
+
+const RANKS = { error: 0, warn: 1, info: 2, debug: 3, trace: 4 } as const;
+
 /** pino's own formatters see a line's fields, but not those of a child. */
-function withCleanChildren(inner: pino.Logger): Logger {
+function withCleanChildren(inner: pino.Logger, gate: Gate): Logger {
+  const at =
+    (level: keyof typeof RANKS): Logger['info'] =>
+    (fields, message) => {
+      if (RANKS[level] <= gate.level) inner[level](fields, message);
+    };
   return {
-    error: (fields, message) => inner.error(fields, message),
-    warn: (fields, message) => inner.warn(fields, message),
-    info: (fields, message) => inner.info(fields, message),
-    debug: (fields, message) => inner.debug(fields, message),
-    trace: (fields, message) => inner.trace(fields, message),
-    child: (fields) => withCleanChildren(inner.child(cleaned(fields, 0) as Record<string, unknown>)),
+    error: at('error'),
+    warn: at('warn'),
+    info: at('info'),
+    debug: at('debug'),
+    trace: at('trace'),
+    child: (fields) => withCleanChildren(inner.child(cleaned(fields, 0) as Record<string, unknown>), gate),
   };
 }
 
-function levelOf(verbosity: number): 'warn' | 'info' | 'debug' | 'trace' {
-  if (verbosity >= 6) return 'trace';
-  if (verbosity >= 4) return 'debug';
-  return verbosity >= 2 ? 'info' : 'warn';
+function rankOf(verbosity: number): number {
+  if (verbosity >= 6) return RANKS.trace;
+  if (verbosity >= 4) return RANKS.debug;
+  return verbosity >= 2 ? RANKS.info : RANKS.warn;
 }
 
 /** The same value without secrets, with errors as text; a copy only where something had to change. */

@@ -49,6 +49,12 @@ it('says that debugging is off where it is', async () => {
   expect(await ask('GET', '/configz')).toBe('404 404: Page Not Found');
 });
 
+it('says that profiles and flags are not served where they are not', async () => {
+  const ask = await serve({ debuggingHandlers: true, systemLogHandler: false, streamIdleMs: 1 });
+  expect(await ask('GET', '/debug/pprof/heap')).toBe('405 profiling endpoint is disabled.');
+  expect(await ask('PUT', '/debug/flags/v')).toBe('405 flags endpoint is disabled.');
+});
+
 it('says that the logs of the machine are not served where they are not', async () => {
   const ask = await serve({ debuggingHandlers: true, systemLogHandler: false, streamIdleMs: 1 });
   expect(await ask('GET', '/logs/messages')).toBe('405 logs endpoint is disabled.');

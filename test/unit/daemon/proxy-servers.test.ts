@@ -35,6 +35,7 @@ async function foundationWith(services: Partial<Config['services']>): Promise<Fo
     config: { ...config, services: { ...config.services, ...services } },
     clock: new SystemClock(),
     log,
+    setVerbosity: () => {},
     metrics: new Metrics(),
     closers,
     version: '0',

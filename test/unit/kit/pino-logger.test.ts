@@ -14,6 +14,24 @@ function capture(verbosity: number, format: 'json' | 'text' = 'json') {
 }
 
 describe('createLogger', () => {
+  test('writes more or less when it is told to, by children that were there before as well', () => {
+    const lines: string[] = [];
+    const destination = { write: (line: string) => lines.push(JSON.parse(line).msg) };
+    const { logger, setVerbosity } = createLogger({ verbosity: 2, format: 'json', destination });
+    const child = logger.child({ part: 'a' });
+    child.debug({}, 'no');
+    setVerbosity(4);
+    child.debug({}, 'debug');
+    child.child({}).trace({}, 'no');
+    setVerbosity(0);
+    child.info({}, 'no');
+    child.warn({}, 'warn');
+    logger.error({}, 'error');
+    setVerbosity(9);
+    child.trace({}, 'trace');
+    expect(lines).toEqual(['debug', 'warn', 'error', 'trace']);
+  });
+
   test.each([
     [0, ['error', 'warn']],
     [2, ['error', 'warn', 'info']],
