@@ -257,6 +257,7 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
     checks,
     slis: new HealthSlis(),
     authority: standalone?.authority,
+    expectServing: standalone?.expect,
   });
   standalone?.followManifests();
   await talkToServiceManager(foundation, {

@@ -8,6 +8,7 @@ import { RequestMetrics, requestMetricFamilies } from '../api/request-metrics.ts
 import { type Exchange, Router, sendPieces, sendText } from '../api/router.ts';
 import type { ServeStatsDeps } from '../api/stats/serve-stats.ts';
 import { ApiReviews } from '../cluster/api-reviews.ts';
+import type { CertificateSource } from '../cluster/credentials.ts';
 import type { ApiClient } from '../cluster/port.ts';
 import type { EffectiveDocument } from '../config/effective-documents.ts';
 import type { CriRuntime } from '../host/cri/port.ts';
@@ -34,6 +35,8 @@ export interface NodeApiDeps {
   readonly slis: HealthSlis;
   /** PEM: whose certificates are believed where no clientCAFile says so. */
   readonly authority: string | undefined;
+  /** Told what certificate is shown. */
+  readonly expectServing?: ((source: CertificateSource) => void) | undefined;
 }
 
 const CHECK_TIMEOUT_MS = 2000;
@@ -48,6 +51,7 @@ export async function serveNodeApi(foundation: Foundation, deps: NodeApiDeps): P
   if (!nodeAPI.enabled) return;
   const families = requestMetricFamilies(foundation.metrics);
   const serving = await startServingCertificate(foundation, deps);
+  deps.expectServing?.(serving);
   const clientAuthorities = await startClientAuthorities(foundation, deps.authority);
   const reviews = new ApiReviews({ api: deps.api, clock });
   const { mode, allowedMs, deniedMs } = nodeAPI.authorization;

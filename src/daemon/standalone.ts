@@ -1,7 +1,9 @@
 import { HttpApiClient } from '../cluster/api-client.ts';
+import type { CertificateSource } from '../cluster/credentials.ts';
 import type { ApiConnection } from '../cluster/kubeconfig.ts';
 import { loadKubeconfig } from '../cluster/kubeconfig.ts';
 import type { Config } from '../config/config.ts';
+import { CodedError } from '../kit/errors.ts';
 import type { Node } from '../model/node.ts';
 import { ObjectAdmission } from '../standalone/admission.ts';
 import { Controllers } from '../standalone/controllers/controllers.ts';
@@ -22,6 +24,8 @@ export interface Standalone {
   readonly connection: ApiConnection;
   /** PEM: who shows a certificate of this authority may call the node's API. */
   readonly authority: string;
+  /** What this node's API shows: whoever else answers in its place is told nothing. */
+  expect(source: Pick<CertificateSource, 'current'>): void;
   /** Applies the folder of manifests, if there is one, through the API as any client would. */
   followManifests(): void;
 }
@@ -33,6 +37,7 @@ export async function startStandalone(foundation: Foundation, measure: MeasureUs
   const logger = log.child({ part: 'embedded API' });
   const schemas = new SchemaTree();
   const random = Math.random;
+  let serving: Pick<CertificateSource, 'current'> | undefined;
   const server = new EmbeddedApi(
     { dataDir, port, nodeName: config.nodeName },
     {
@@ -43,7 +48,17 @@ export async function startStandalone(foundation: Foundation, measure: MeasureUs
       measure,
       nodeProxy: (client) =>
         new HttpsNodeProxy(
-          { client, connectTimeoutMs: CONNECT_MS, placeOf: (node) => ownPlace(config, node) },
+          {
+            client,
+            connectTimeoutMs: CONNECT_MS,
+            placeOf: (node) => ownPlace(config, node),
+            certificateOf: (node) => {
+              if (node.metadata.name !== config.nodeName) return undefined;
+              const shown = serving?.current();
+              if (shown === undefined) throw new CodedError('Unavailable', 'the API of this node does not serve yet');
+              return shown.cert;
+            },
+          },
           { clock },
         ),
       rules: (store, rootCa, authority) => {
@@ -68,6 +83,9 @@ export async function startStandalone(foundation: Foundation, measure: MeasureUs
   return {
     connection,
     authority: server.authority,
+    expect: (source) => {
+      serving = source;
+    },
     followManifests: () => {
       if (manifests === undefined) return;
       const api = new HttpApiClient({ connection, qps: 0, fieldManager: 'deckhand-manifests' }, { clock });

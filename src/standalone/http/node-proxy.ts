@@ -1,8 +1,8 @@
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { X509Certificate } from 'node:crypto';
+import { request as httpRequest, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect } from 'node:tls';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { Clock } from '../../kit/clock.ts';
 import { messageOf } from '../../kit/errors.ts';
 import { joinStreams } from '../../kit/join-streams.ts';
@@ -24,8 +24,11 @@ export interface NodeProxy {
 export interface HttpsNodeProxyOptions {
   /** Shown to the node: it must be of system:masters or be allowed the proxy verbs. */
   readonly client: KeyPair;
-  /** PEM; without it the node's certificate is not checked, as kube-apiserver does by default. */
-  readonly nodeAuthority?: string | undefined;
+  /**
+   * PEM of the certificate that the node must show, its own first; it is compared whole, whoever has signed it. undefined:
+   * not known, and not checked, as kube-apiserver does by default. Throws where it is not known yet.
+   */
+  readonly certificateOf?: (node: Node) => string | undefined;
   readonly connectTimeoutMs: number;
   /** Where a node's API is when its object does not say it right (it listens on loopback). */
   readonly placeOf?: (node: Node) => { readonly host: string; readonly port: number } | undefined;
@@ -70,21 +73,19 @@ export class HttpsNodeProxy implements NodeProxy {
     response: ServerResponse,
     prefix?: string,
   ): Promise<void> {
+    return this.dial(node).then((far) => this.send(node, far, { path, request, response, prefix }));
+  }
+
+  private send(node: Node, far: TLSSocket, { path, request, response, prefix }: Forwarded): Promise<void> {
     const { host, port } = this.placeOf(node);
     return new Promise((resolve, reject) => {
       const headers: Record<string, string | string[]> = {};
       for (const [name, value] of Object.entries(request.headers)) {
         if (value !== undefined && !NOT_FORWARDED.has(name)) headers[name] = value;
       }
-      const onward = httpsRequest({
-        host,
-        port,
-        path,
-        method: request.method ?? 'GET',
-        headers,
-        agent: false,
-        ...this.tlsOptions(),
-      });
+      headers['host'] = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+      const onward = httpRequest({ path, method: request.method ?? 'GET', headers, createConnection: () => far });
+      if (response.destroyed) onward.destroy();
       onward.setTimeout(this.options.connectTimeoutMs, () => onward.destroy(new Error('the node does not answer')));
       onward.on('response', (answer) => {
         onward.setTimeout(0);
@@ -129,25 +130,21 @@ export class HttpsNodeProxy implements NodeProxy {
       fail(error);
       return;
     }
+    socket.on('error', () => socket.destroy());
     const headers = ['Host', `${place.host}:${place.port}`];
     for (let at = 0; at + 1 < request.rawHeaders.length; at += 2) {
       const [name = '', value = ''] = [request.rawHeaders[at], request.rawHeaders[at + 1]];
       if (!KEPT_BACK.has(name.toLowerCase()) && !name.toLowerCase().startsWith('impersonate-'))
         headers.push(name, value);
     }
-    const onward = httpsRequest({
-      path,
-      method: request.method ?? 'GET',
-      headers,
-      createConnection: () =>
-        connect({
-          ...place,
-          allowHalfOpen: true,
-          noDelay: true,
-          ALPNProtocols: ['http/1.1'],
-          ...this.tlsOptions(),
-        } as object),
-    });
+    this.dial(node).then(
+      (far) => this.join(node, far, { path, headers, request, socket, head, fail }),
+      (error: unknown) => fail(error),
+    );
+  }
+
+  private join(node: Node, near: TLSSocket, { path, headers, request, socket, head, fail }: Joined): void {
+    const onward = httpRequest({ path, method: request.method ?? 'GET', headers, createConnection: () => near });
     onward.setTimeout(this.options.connectTimeoutMs, () => onward.destroy(new Error('the node does not answer')));
     onward.on('error', (error) => fail(unreachable(node, error)));
     onward.on('upgrade', (answer, far: Duplex, farHead) => {
@@ -165,24 +162,67 @@ export class HttpsNodeProxy implements NodeProxy {
       answer.pipe(socket);
       answer.on('error', () => socket.destroy());
     });
-    socket.on('error', () => socket.destroy());
     socket.on('close', () => onward.destroy());
-    onward.end();
+    if (socket.destroyed) onward.destroy();
+    else onward.end();
+  }
+
+  /** A connection to the node that is known to be the node: nothing is said on it before. */
+  private dial(node: Node): Promise<TLSSocket> {
+    const { client, certificateOf, connectTimeoutMs } = this.options;
+    return new Promise((resolve, reject) => {
+      const pem = certificateOf?.(node);
+      const wanted = pem === undefined ? undefined : new X509Certificate(pem).fingerprint256;
+      const socket = connect({
+        ...this.placeOf(node),
+        allowHalfOpen: true,
+        ALPNProtocols: ['http/1.1'],
+        cert: client.certificate,
+        key: client.key,
+        // A node's own certificate is signed by nobody whom others would believe: it is compared whole.
+        rejectUnauthorized: false,
+      } as ConnectionOptions);
+      const refuse = (error: Error): void => {
+        socket.destroy();
+        reject(unreachable(node, error));
+      };
+      const timer = this.clock.after(connectTimeoutMs, () => refuse(new Error('the node does not answer')));
+      socket.once('error', refuse);
+      socket.once('secureConnect', () => {
+        timer.cancel();
+        const { fingerprint256 } = socket.getPeerCertificate();
+        if (wanted !== undefined && fingerprint256 !== wanted) {
+          refuse(new Error('who answers there shows another certificate than the node does'));
+          return;
+        }
+        // The request that takes it over begins to listen a little later.
+        socket.off('error', refuse).on('error', () => {});
+        socket.setNoDelay(true);
+        resolve(socket);
+      });
+      socket.once('close', () => timer.cancel());
+    });
   }
 
   private placeOf(node: Node): { host: string; port: number } {
     return this.options.placeOf?.(node) ?? addressOf(node);
   }
+}
 
-  private tlsOptions(): { cert: string; key: string; ca?: string; rejectUnauthorized: boolean } {
-    const { client, nodeAuthority } = this.options;
-    return {
-      cert: client.certificate,
-      key: client.key,
-      ...(nodeAuthority === undefined ? {} : { ca: nodeAuthority }),
-      rejectUnauthorized: nodeAuthority !== undefined,
-    };
-  }
+interface Forwarded {
+  readonly path: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly prefix: string | undefined;
+}
+
+interface Joined {
+  readonly path: string;
+  readonly headers: readonly string[];
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly fail: (error: unknown) => void;
 }
 
 function addressOf(node: Node): { host: string; port: number } {

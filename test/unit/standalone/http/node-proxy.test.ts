@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { connect, TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { SystemClock } from '../../../../src/kit/clock.ts';
+import { CodedError } from '../../../../src/kit/errors.ts';
 import { Authority } from '../../../../src/standalone/certificates/authority.ts';
 import { HttpsNodeProxy } from '../../../../src/standalone/http/node-proxy.ts';
 import { TestClient } from '../api-client.ts';
@@ -19,11 +20,20 @@ let node: Server;
 const behindRefusal: string[] = [];
 const POD = '/api/v1/namespaces/default/pods/web';
 
+/** What the node is expected to show. */
+let expected: () => string | undefined = () => undefined;
+let asked = 0;
+let ownCertificate: string;
+
 beforeAll(async () => {
   server = await startEmbeddedApi(
     {},
     {
-      nodeProxy: (pair) => new HttpsNodeProxy({ client: pair, connectTimeoutMs: 2_000 }, { clock: new SystemClock() }),
+      nodeProxy: (pair) =>
+        new HttpsNodeProxy(
+          { client: pair, connectTimeoutMs: 2_000, certificateOf: () => expected() },
+          { clock: new SystemClock() },
+        ),
     },
   );
   client = await TestClient.fromKubeconfig(server.api.kubeconfigPath);
@@ -42,7 +52,9 @@ beforeAll(async () => {
       ? String(socket.getPeerCertificate().subject?.CN)
       : 'nobody';
   };
+  ownCertificate = own.certificate;
   node.on('request', (request, response) => {
+    asked++;
     if (request.url === '/moved') {
       response.writeHead(301, { location: '/moved/' }).end('there');
       return;
@@ -128,6 +140,37 @@ it('goes on to any path of the node, and gives its answers as they are', async (
   expect(await client.get('/api/v1/nodes/near:22/proxy/pods')).toMatchObject({ code: 400 });
   expect(await client.get('/api/v1/nodes/http:near:10255/proxy/pods')).toMatchObject({ code: 400 });
   expect(await client.get('/api/v1/nodes/near/status/pods')).toMatchObject({ code: 404 });
+});
+
+it('says nothing to who shows another certificate than the node', async () => {
+  try {
+    expected = () => ownCertificate;
+    expect((await client.get(`${POD}/log?container=b`)).text).toMatch(/^GET \/containerLogs/);
+    const before = asked;
+    expected = () => server.api.authority;
+    const refused = {
+      code: 503,
+      body: { message: expect.stringContaining('who answers there shows another certificate than the node does') },
+    };
+    expect(await client.get(`${POD}/log?container=b`)).toMatchObject(refused);
+    expect(await client.get('/api/v1/nodes/near/proxy/pods')).toMatchObject(refused);
+    const socket = await dial();
+    let text = '';
+    socket.on('data', (data) => {
+      text += data;
+    });
+    socket.write(
+      `POST ${POD}/exec?command=ls&container=a HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\n\r\n`,
+    );
+    await expect.poll(() => text).toMatch(/^HTTP\/1\.1 503 /);
+    expected = () => {
+      throw new CodedError('Unavailable', 'it does not serve yet');
+    };
+    expect(await client.get(`${POD}/log?container=b`)).toMatchObject({ code: 503 });
+    expect(asked).toBe(before);
+  } finally {
+    expected = () => undefined;
+  }
 });
 
 async function dial(): Promise<TLSSocket> {
