@@ -19,6 +19,8 @@ export class CgroupCounterReader {
   /** Files that this kernel does not make: looking for them costs more than reading those that are there. */
   private readonly absent = new Set<string>();
   private readonly now: () => number;
+  /** Some kernels count no reads and writes by cgroup, and tell so of the root: two files of each cgroup less to read. */
+  private countsDevices = true;
 
   constructor(mounts: readonly CgroupMount[], deps: { readonly read: ReadText; readonly now: () => number }) {
     const legacy = mounts.filter(({ version }) => version === 1);
@@ -134,6 +136,14 @@ export class CgroupCounterReader {
     };
     if (!all) return usage;
     const cpuStat = keyed(text('cpu', 'cpu.stat'));
+    const devices =
+      path === '/' || this.countsDevices
+        ? blkio(
+            text('blkio', 'blkio.throttle.io_service_bytes_recursive'),
+            text('blkio', 'blkio.throttle.io_serviced_recursive'),
+          )
+        : [];
+    if (path === '/') this.countsDevices = devices === undefined || devices.length > 0;
     const ticks = keyed(text('cpuacct', 'cpuacct.stat'));
     return {
       ...usage,
@@ -153,10 +163,7 @@ export class CgroupCounterReader {
       cpuPeriod: number(text('cpu', 'cpu.cfs_period_us')),
       threads: number(text('pids', 'pids.current')),
       ...processes(path === '/' ? undefined : (text('cpuacct', 'cgroup.procs') ?? text('memory', 'cgroup.procs'))),
-      devices: blkio(
-        text('blkio', 'blkio.throttle.io_service_bytes_recursive'),
-        text('blkio', 'blkio.throttle.io_serviced_recursive'),
-      ),
+      devices,
     };
   }
 }

@@ -86,6 +86,20 @@ describe('the counters of a cgroup', () => {
     });
   });
 
+  it('are not looked at for devices where the kernel counts none', () => {
+    const root = { '/c/cpu/cpuacct.usage': '1\n', '/c/blkio/blkio.throttle.io_service_bytes_recursive': 'Total 0\n' };
+    const { reader: of, asked } = reader(V1, { ...V1_FILES, ...root });
+    const devices = (path: string) => of.counters(path)?.devices;
+    expect(devices('/p')).toHaveLength(1);
+    expect(devices('/')).toEqual([]);
+    asked.splice(0);
+    expect(devices('/p')).toEqual([]);
+    expect(asked.filter((path) => path.includes('blkio'))).toEqual([]);
+    // The root is asked each time: the first disk may come later.
+    expect(devices('/')).toEqual([]);
+    expect(asked.filter((path) => path.includes('blkio'))).toHaveLength(2);
+  });
+
   it('are read on v2', () => {
     expect(reader(V2, V2_FILES).reader.counters('/p')).toMatchObject({
       cpuNanoseconds: 2_000_000,
