@@ -186,6 +186,16 @@ describe.skipIf(missing !== undefined)(
       });
     });
 
+    it('attach ends the input of a container with stdinOnce when its client is done', async () => {
+      const container = sh('cat; echo "the input has ended"', { stdin: true, stdinOnce: true });
+      await pods.create(podOf('once', container, { restartPolicy: 'Never' }));
+      await pods.until('once', 'run', (pod) => pod.status?.phase === 'Running');
+      const attached = await by('WebSocket').run(['attach', '-i', 'once'], 'one word\n');
+      expect(attached.stdout).toContain('one word\n');
+      await pods.phase('once', 'Succeeded');
+      expect((await by('SPDY').run(['logs', 'once'])).stdout).toBe('one word\nthe input has ended\n');
+    });
+
     it('debug adds a container to a pod', async () => {
       const kubectl = by('SPDY');
       const image = 'deckhand.local/busybox:1';
