@@ -1,4 +1,5 @@
 import pino from 'pino';
+import { isJournal, priorityPrefix } from './journal-stream.ts';
 import type { Logger } from './log.ts';
 
 export interface LoggerOptions {
@@ -7,6 +8,8 @@ export interface LoggerOptions {
   readonly format: 'json' | 'text';
   /** Where lines go. Default: standard error, buffered for half a second at most. */
   readonly destination?: { write(line: string): unknown };
+  /** Lines bear the priority that the journal is to know them by. Default: when standard error leads to the journal. */
+  readonly journal?: boolean;
 }
 
 export interface RunningLogger {
@@ -40,7 +43,10 @@ export function createLogger(options: LoggerOptions): RunningLogger {
       ? pino.destination({ dest: 2, sync: false, minLength: 4096, periodicFlush: 500 })
       : undefined;
   const lines = options.destination ?? buffered ?? process.stderr;
-  const output = options.format === 'text' ? { write: (line: string) => lines.write(textLine(line)) } : lines;
+  const journal = options.journal ?? (buffered !== undefined && isJournal(process.env['JOURNAL_STREAM'], 2));
+  const formed = (line: string): string => (options.format === 'text' ? textLine(line) : line);
+  const plain = options.format === 'text' ? { write: (line: string) => lines.write(formed(line)) } : lines;
+  const output = journal ? withPriority((line) => lines.write(line), formed) : plain;
   const flush = (): void => {
     try {
       buffered?.flushSync();
@@ -77,6 +83,16 @@ interface Gate {
 }
 
 const RANKS = { error: 0, warn: 1, info: 2, debug: 3, trace: 4 } as const;
+
+/** pino tells a stream of this kind the level of the line that it is about to write. */
+function withPriority(write: (line: string) => unknown, formed: (line: string) => string): pino.DestinationStream {
+  const stream = {
+    lastLevel: 0,
+    [Symbol.for('pino.metadata')]: true,
+    write: (line: string) => void write(priorityPrefix(stream.lastLevel) + formed(line)),
+  };
+  return stream;
+}
 
 /** pino's own formatters see a line's fields, but not those of a child. */
 function withCleanChildren(inner: pino.Logger, gate: Gate): Logger {

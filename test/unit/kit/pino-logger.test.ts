@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
@@ -89,6 +89,21 @@ describe('createLogger', () => {
     expect(lines[0]).toMatch(/^\d{4}-\S+Z WARN {2}could not pod=n\/p error="two words" n=3\n$/);
   });
 
+  test('for the journal each line begins with its priority, as JSON and as text', () => {
+    for (const format of ['json', 'text'] as const) {
+      const lines: string[] = [];
+      const destination = { write: (line: string) => lines.push(line) };
+      const { logger } = createLogger({ verbosity: 6, format, destination, journal: true });
+      for (const level of ['error', 'warn', 'info', 'debug', 'trace'] as const) {
+        logger.child({ part: 'x' })[level]({ text: 'two\nlines' }, 'm');
+      }
+      expect(lines.map((line) => line.slice(0, 3))).toEqual(['<3>', '<4>', '<6>', '<7>', '<7>']);
+      // journald takes each line of a stream for an entry.
+      for (const line of lines) expect(line.indexOf('\n')).toBe(line.length - 1);
+      if (format === 'json') expect(JSON.parse((lines[1] ?? '').slice(3))).toMatchObject({ level: 'warn', part: 'x' });
+    }
+  });
+
   describe('in a process of its own', () => {
     const dir = mkdtempSync(join(tmpdir(), 'dhclu-log-'));
     afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -109,6 +124,19 @@ describe('createLogger', () => {
       });
       return spawnSync(process.execPath, [outfile], { encoding: 'utf8' });
     };
+
+    test.each([
+      ['that leads to the journal', '$(stat -L -c %d:%i /proc/self/fd/2)', true],
+      ['that was redirected', '1:2', false],
+      ['of no service', '', false],
+    ])('standard error %s', (_what, stream, prefixed) => {
+      run('journal', '');
+      const script = `exec 2>log-of-journal; JOURNAL_STREAM="${stream}" exec "$0" journal.cjs`;
+      expect(spawnSync('sh', ['-c', script, process.execPath], { cwd: dir }).status).toBe(0);
+      const lines = readFileSync(join(dir, 'log-of-journal'), 'utf8').trim().split('\n');
+      expect(lines).toHaveLength(500);
+      for (const line of lines) expect(line.startsWith(prefixed ? '<6>{' : '{')).toBe(true);
+    });
 
     test.each([
       ['a crash', "setTimeout(() => { throw new Error('boom'); }, 5);", 1],
