@@ -173,15 +173,15 @@ export class IpvsBackend implements ProxyBackend {
     if (change.complete) everything(this.desired, belief.state, touched);
     const plan = await inTurns(planIpvs(this.desired, touched, belief.state, this.family));
     // Sets before the rules that look into them, and who may pass before what is balanced; a virtual server before its
-    // address is local. What goes, goes the other way round.
+    // address is local, and that before the rules, for those take away what iptables mode has. What goes, goes at last.
     await this.kernel.put(plan, signal);
+    await this.kernel.bind(plan, belief.state, signal);
     const baseText = JSON.stringify(base);
     const written =
       touched.outFilter || change.complete || baseText !== this.baseText
         ? await this.rules.put(base, this.desired.outFilter(), belief.tables, signal)
         : { operations: 0, written: { filter: 0, nat: 0 } };
     this.baseText = baseText;
-    await this.kernel.bind(plan, belief.state, signal);
     await this.kernel.takeAway(plan, signal);
     return this.report(plan, written, belief);
   }

@@ -248,7 +248,7 @@ describe('poison', () => {
 });
 
 describe('moving from and to iptables mode', () => {
-  it('to ipvs: virtual servers stand before the rules change, and the rules change in one transaction', async () => {
+  it('to ipvs: virtual servers and addresses stand before the rules change, which they do in one transaction', async () => {
     const kernel = new IpvsFakeKernel();
     const { iptables } = kernel;
     const before = await worldOn(kernel, {}, new IptablesBackend({ iptables, log: silent }));
@@ -276,7 +276,7 @@ describe('moving from and to iptables mode', () => {
     const { services, slices } = before;
     await startedWorld({ backend: noted.backend(), services, slices });
     // The second transaction takes away what nothing leads to any more.
-    expect(steps).toEqual(['ipset', 'ipvsadm', 'iptables', 'iptables', 'addresses']);
+    expect(steps).toEqual(['ipset', 'ipvsadm', 'addresses', 'iptables', 'iptables']);
     const fresh = new IpvsFakeKernel();
     await startedWorld({ backend: fresh.backend(), services, slices });
     expect(await kernel.content()).toEqual(await fresh.content());
