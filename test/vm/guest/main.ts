@@ -2,21 +2,28 @@
 import { existsSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { type Check, firstBoot, secondBoot } from './checks.ts';
 import { run } from './machine.ts';
+import { lastChecks, podChecks, shutdownChecks } from './pod-checks.ts';
 import { serviceChecks } from './service-checks.ts';
 
-const REBOOTED = '/vmtest/rebooted';
+/** How often the machine was booted before. */
+const BOOTS = '/vmtest/boots';
 /** Which group of checks is wanted, and after a "/" a pattern of their titles; without the file all of them are. */
 const ONLY = '/vmtest/only';
 const LIMIT_MS = 6 * 60_000;
 const port = openSync('/dev/ttyS1', 'w');
 const tell = (line: string): void => void writeSync(port, `${line.replaceAll('\n', ' ⏎ ')}\n`);
 
-async function prepare(): Promise<void> {
-  await run('systemctl', 'start', 'containerd');
-  await run('sh', '-c', 'for image in /vmtest/images/*.tar; do ctr -n k8s.io images import "$image"; done');
-  await run('sh', '-c', 'dpkg --force-confold -i /vmtest/package/*.deb');
-  await run('systemctl', 'enable', 'deckhand');
-}
+const install: Check = {
+  title: 'the package installs, beside containerd',
+  always: true,
+  run: async () => {
+    await run('systemctl', 'start', 'containerd');
+    await run('sh', '-c', 'for image in /vmtest/images/*.tar; do ctr -n k8s.io images import "$image"; done');
+    await run('sh', '-c', 'dpkg --force-confold -i /vmtest/package/*.deb');
+    await run('systemctl', 'enable', 'deckhand');
+    return run('dpkg-query', '--show', 'deckhand');
+  },
+};
 
 /** A check that hangs is told of, with what the daemon had to say, and the next one has its turn. */
 function inTime<T>(work: Promise<T>, limitMs = LIMIT_MS): Promise<T> {
@@ -26,9 +33,9 @@ function inTime<T>(work: Promise<T>, limitMs = LIMIT_MS): Promise<T> {
   return Promise.race([work, late]);
 }
 
-async function check(checks: readonly Check[], words = ''): Promise<void> {
-  for (const { title, limitMs, run: see } of checks) {
-    if (!new RegExp(words).test(title)) continue;
+async function check(checks: readonly Check[], words: string): Promise<void> {
+  for (const { title, limitMs, always, run: see } of checks) {
+    if (always !== true && !new RegExp(words).test(title)) continue;
     const began = performance.now();
     try {
       const figures = await inTime(see(), limitMs);
@@ -40,33 +47,39 @@ async function check(checks: readonly Check[], words = ''): Promise<void> {
   }
 }
 
+/** What is seen to hold from one boot to the next. */
+function boots(only: string): readonly (readonly Check[])[] {
+  if (only === 'services') return [serviceChecks];
+  const withPods = only !== 'package';
+  const first = [
+    ...(only === '' ? serviceChecks : []),
+    install,
+    ...(only === 'pods' ? firstBoot.slice(0, 1) : firstBoot),
+  ];
+  return [
+    [...first, ...(withPods ? podChecks : [])],
+    [...(only === 'pods' ? [] : secondBoot), ...(withPods ? shutdownChecks : [])],
+    ...(withPods ? [lastChecks] : []),
+  ];
+}
+
 try {
-  if (existsSync(REBOOTED)) {
-    await check(secondBoot);
-    tell('end');
-    await run('systemctl', 'poweroff');
-  } else {
+  const [only = '', words = ''] = existsSync(ONLY) ? readFileSync(ONLY, 'utf8').trim().split('/') : [];
+  const number = existsSync(BOOTS) ? Number(readFileSync(BOOTS, 'utf8')) : 0;
+  const all = boots(only);
+  if (number === 0) {
     tell(
       `machine ${(await run('uname', '-r')).trim()}, ${(await run('containerd', '--version')).trim()}, Node ${process.version}`,
     );
-    const [only = '', words] = existsSync(ONLY) ? readFileSync(ONLY, 'utf8').trim().split('/') : [];
-    if (only === '' || only === 'services') await check(serviceChecks, words);
-    if (only === 'services') {
-      tell('end');
-      await run('systemctl', 'poweroff');
-      process.exit(0);
-    }
-    await inTime(prepare());
-    tell('installed');
-    await check(firstBoot, words);
-    if (words !== undefined) {
-      tell('end');
-      await run('systemctl', 'poweroff');
-      process.exit(0);
-    }
-    writeFileSync(REBOOTED, '');
+  }
+  await check(all[number] ?? [], words);
+  if (number + 1 < all.length) {
+    writeFileSync(BOOTS, String(number + 1));
     tell('rebooting');
     await run('systemctl', 'reboot');
+  } else {
+    tell('end');
+    await run('systemctl', 'poweroff');
   }
 } catch (error) {
   tell(`not ok the machine | ${error instanceof Error ? error.stack : error}`);

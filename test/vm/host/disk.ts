@@ -58,8 +58,8 @@ const SLOW = `[Service]
 WatchdogSec=40
 `;
 
-/** Of the checks in the guest: those of Service rules by themselves, and those of the package as it is installed. */
-export const checkGroups = ['services', 'package'] as const;
+/** Of the checks in the guest: of Service rules by themselves, of the package as it is installed, and of pods and their cgroups. */
+export const checkGroups = ['services', 'package', 'pods'] as const;
 
 /** A disk with the machine, the package under test, a newer build of it, images, examples and the checks. */
 export async function makeDisk(

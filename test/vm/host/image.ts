@@ -10,7 +10,18 @@ const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const PACKAGES = [
   ...['systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', 'linux-image-cloud-amd64', 'procps', 'ca-certificates'],
   ...['containerd', 'runc', 'containernetworking-plugins', 'nodejs', 'kubernetes-client', 'busybox-static'],
-  ...['iptables', 'nftables', 'ipset', 'ipvsadm', 'conntrack', 'iproute2', 'mount', 'util-linux'],
+  ...[
+    'iptables',
+    'nftables',
+    'ipset',
+    'ipvsadm',
+    'conntrack',
+    'iproute2',
+    'mount',
+    'util-linux',
+    'nfs-kernel-server',
+    'nfs-common',
+  ],
 ];
 
 /** The root file system of a Debian machine as a tar archive, made once for each list of packages. */
