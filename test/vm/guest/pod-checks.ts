@@ -154,6 +154,34 @@ const resize: Check = {
   },
 };
 
+const pressure: Check = {
+  title: 'the pressure of a busy container is told, in the summary and in metrics',
+  run: async () => {
+    await apply(podOf('pressed', { limits: { cpu: '100m' } }, 'while :; do :; done'));
+    await running('pressed');
+    const raw = (path: string): Promise<string> => kubectl('get', '--raw', `/api/v1/nodes/vm/proxy${path}`);
+    interface Summary {
+      readonly pods: { podRef: { name: string }; cpu?: { psi?: { some: { total: number; avg10: number } } } }[];
+    }
+    const some = await waitFor(
+      'the pressure in the summary',
+      async () => {
+        const { pods } = JSON.parse(await raw('/stats/summary')) as Summary;
+        const found = pods.find(({ podRef }) => podRef.name === 'pressed')?.cpu?.psi?.some;
+        return found !== undefined && found.total > 0 ? found : undefined;
+      },
+      SLOWLY,
+    );
+    const metrics = await raw('/metrics/cadvisor');
+    const line = metrics
+      .split('\n')
+      .find((one) => one.startsWith('container_pressure_cpu_waiting_seconds_total{') && one.includes('pod="pressed"'));
+    must(line !== undefined, 'no container_pressure_cpu_waiting_seconds_total of it');
+    await kubectl('delete', 'pod', 'pressed', '--grace-period=1');
+    return `some: total ${some.total} ns, avg10 ${some.avg10}`;
+  },
+};
+
 const swap: Check = {
   title: 'LimitedSwap gives a burstable container its part, and nobody else any',
   run: async () => {
@@ -369,6 +397,7 @@ export const podChecks: readonly Check[] = [
     run: () => classesHold('cgroupfs'),
   },
   resize,
+  pressure,
   swap,
   memoryQos,
   nfs,

@@ -38,7 +38,7 @@ try {
     'qemu-system-x86_64',
     [
       ...['-accel', KVM_IS_BROKEN, '-cpu', 'Nehalem', '-smp', '2', '-m', '3072', '-nographic', '-monitor', 'none'],
-      ...['-kernel', kernel, '-initrd', initrd, '-append', 'root=/dev/vda rw console=ttyS0 quiet panic=5'],
+      ...['-kernel', kernel, '-initrd', initrd, '-append', 'root=/dev/vda rw console=ttyS0 quiet panic=5 psi=1'],
       ...['-drive', `file=${image},if=virtio,format=raw,cache=unsafe`, '-nic', 'none'],
       ...['-serial', `file:${console_}`, '-serial', 'stdio'],
     ],
