@@ -24,6 +24,7 @@ criRuntimeContract('FakeCri', async (): Promise<CriUnderTest> => {
     execForever: ['forever'],
     cgroupParent: '/fake',
     logDirectory: (podName) => `/var/log/pods/${podName}`,
+    obeys: async () => {},
     settle: async (promise) => {
       let settled = false;
       const watched = promise.finally(() => {

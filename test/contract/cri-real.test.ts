@@ -4,7 +4,7 @@ import { RealCri } from '../../src/host/cri/real.ts';
 import { Containerd } from '../harness/containerd.ts';
 import { HarnessRun } from '../harness/harness-run.ts';
 import { BUSYBOX_IMAGE } from '../harness/images.ts';
-import { pause } from '../harness/wait-for.ts';
+import { pause, waitFor } from '../harness/wait-for.ts';
 import { type CriUnderTest, criRuntimeContract } from './cri-runtime.contract.ts';
 
 const shell = (script: string): readonly string[] => ['sh', '-c', script];
@@ -33,6 +33,13 @@ async function open(): Promise<CriUnderTest> {
         const directory = `${run.paths.runDir}/logs/${podName}`;
         mkdirSync(directory, { recursive: true });
         return directory;
+      },
+      obeys: async (id) => {
+        // Bit 14 of the signals that the first process catches (proc_pid_status(5)).
+        const caught = shell("grep -Eq 'SigCgt:.*[4-7c-f][0-9a-f]{3}$' /proc/1/status");
+        await waitFor('the trap', async () => (await cri.execSync(id, caught, 10)).exitCode === 0 || undefined, {
+          intervalMs: 20,
+        });
       },
       settle: (promise) => promise,
       pass: () => pause(25),

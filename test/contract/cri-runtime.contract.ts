@@ -28,6 +28,8 @@ export interface CriUnderTest {
   readonly execForever: readonly string[];
   readonly cgroupParent: string;
   logDirectory(podName: string): string;
+  /** Waits until an `obedient` container hears the stop signal: a shell has to get as far as its trap. */
+  obeys(containerId: string): Promise<void>;
   /** Lets time pass until the promise settles. */
   settle<T>(promise: Promise<T>): Promise<T>;
   /** Lets a little time pass between two looks. */
@@ -249,6 +251,7 @@ export function criRuntimeContract(name: string, open: () => Promise<CriUnderTes
           { id, podSandboxId: sandbox, state: 'RUNNING', metadata: { name: 'obedient', attempt: 0 } },
         ]);
 
+        await under.obeys(id);
         await under.settle(cri.stopContainer(id, 10));
         await under.settle(cri.stopContainer(id, 10));
         const ended = await cri.containerStatus(id);
