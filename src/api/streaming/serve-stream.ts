@@ -1,4 +1,6 @@
 import type { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { CriRuntime } from '../../host/cri/port.ts';
 import type { Clock } from '../../kit/clock.ts';
@@ -21,6 +23,9 @@ export interface ServeStreamDeps {
   /** A stream in which nothing moves for this long, in milliseconds, is ended. 0: never. */
   readonly idleMs: number;
 }
+
+/** For what a caller sent last, before it went. */
+const LEAVE_MS = 60_000;
 
 const V5 = 'v5.channel.k8s.io';
 const PORT_FORWARD = 'portforward.k8s.io';
@@ -79,6 +84,7 @@ export async function servePortForward(exchange: Exchange, deps: ServeStreamDeps
     const dialed = await dialSpdy(url, PORT_FORWARD);
     if ('refused' in dialed) return await relay(exchange, dialed.refused);
     accept(exchange, TUNNEL);
+    leaveWith(upgrade.socket, dialed.socket);
     cutWhenIdle([upgrade.socket, dialed.socket], deps.idleMs);
     translateTunnel(upgrade, dialed);
   });
@@ -141,6 +147,7 @@ async function stream(
     const dialed = await dialSpdy(url, 'v4.channel.k8s.io');
     if ('refused' in dialed) return await relay(exchange, dialed.refused);
     accept(exchange, V5);
+    leaveWith(upgrade.socket, dialed.socket);
     cutWhenIdle([upgrade.socket, dialed.socket], deps.idleMs);
     translateExec(upgrade, dialed, options);
   });
@@ -163,10 +170,22 @@ async function passOn(exchange: Exchange, url: string, deps: ServeStreamDeps): P
   if ('refused' in dialed) return await relay(exchange, dialed.refused);
   const { answer, socket, head } = dialed;
   const caller = upgrade.take();
+  leaveWith(caller, socket);
   caller.write(headOf(answer.rawHeaders));
   if (head.length > 0) caller.write(head);
   if (upgrade.head.length > 0) socket.write(upgrade.head);
   await joinStreams(caller, socket, deps.idleMs, deps.clock);
+}
+
+/**
+ * Once the caller is gone, the runtime's end has a while for what is on its way to the container, and then goes, too; a
+ * daemon that ends does not wait for it.
+ */
+function leaveWith(caller: Duplex, runtime: Duplex): void {
+  caller.once('close', () => {
+    if (runtime instanceof Socket) runtime.unref();
+    setTimeout(() => runtime.destroy(), LEAVE_MS).unref();
+  });
 }
 
 function dialSpdy(url: string, protocol: string): ReturnType<typeof dialRuntime> {
