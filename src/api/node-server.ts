@@ -6,6 +6,7 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import type { Clock } from '../kit/clock.ts';
 import type { Unsubscribe } from '../kit/emitter.ts';
 import { messageOf } from '../kit/errors.ts';
+import { farEnd } from '../kit/far-end.ts';
 import type { Logger } from '../kit/log.ts';
 import { Authenticator } from './authorization/authenticator.ts';
 import type { Authorizer } from './authorization/authorizer.ts';
@@ -288,8 +289,4 @@ export class NodeServer {
     if (this.server.listening) this.idle.add(socket);
     else if (this.busy === 0) this.whenQuiet?.();
   }
-}
-
-function farEnd({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
 }

@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../kit/clock.ts';
 import { CodedError, messageOf, tryAll } from '../kit/errors.ts';
+import { farEnd } from '../kit/far-end.ts';
 import type { Logger } from '../kit/log.ts';
 import type { Authority } from './certificates/authority.ts';
 import { bootstrapIdentity } from './certificates/bootstrap-tokens.ts';
@@ -190,7 +191,7 @@ export class EmbeddedApi {
       });
       server.on('upgrade', (request, socket, head) => handler.upgrade(request, socket, head));
       server.on('connection', (socket: Socket) => {
-        const key = remoteOf(socket);
+        const key = farEnd(socket);
         this.sockets.add(socket);
         this.handshaking.set(key, socket);
         socket.on('close', () => {
@@ -198,7 +199,7 @@ export class EmbeddedApi {
           if (this.handshaking.get(key) === socket) this.handshaking.delete(key);
         });
       });
-      server.on('secureConnection', (socket) => this.handshaking.delete(remoteOf(socket)));
+      server.on('secureConnection', (socket) => this.handshaking.delete(farEnd(socket)));
       server.on('tlsClientError', (error) => log.debug({ error: messageOf(error) }, 'a TLS handshake failed'));
       this.running = { store, rules, server, watches, operations, credentials, authenticator, url, port };
       await this.writeKubeconfigs();
@@ -285,10 +286,6 @@ export class EmbeddedApi {
     }
     if (this.running !== undefined) this.renewal = this.deps.clock.after(RENEWAL_CHECK_MS, () => void this.renew());
   }
-}
-
-function remoteOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
 }
 
 async function closeAll(rules: ApiRules | undefined, store: WalStore): Promise<void> {

@@ -20,6 +20,7 @@ import {
 import { type RenderedBase, renderBase } from '../render/iptables/render-base.ts';
 import { type DispatchRule, type RenderedChain, renderServicePort } from '../render/iptables/render-service-port.ts';
 import { excerpt } from './excerpt.ts';
+import { refusePartial } from './refuse-partial.ts';
 import { sha256 } from './sha256.ts';
 
 const tables: readonly Table[] = ['filter', 'nat'];
@@ -84,12 +85,7 @@ export class IptablesBackend implements ProxyBackend {
   }
 
   async sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
-    if (!change.complete && this.belief === undefined) {
-      throw new CodedError(
-        'InvalidArgument',
-        `sync ${this.family} rules: nothing is known of the kernel, the sync must be complete`,
-      );
-    }
+    refusePartial(change, this.family, this.belief !== undefined);
     try {
       return await this.apply(change, new Map(), signal);
     } catch (error) {

@@ -21,6 +21,7 @@ import { inTurns } from './in-turns.ts';
 import { type IpvsBelief, IpvsKernel } from './ipvs-kernel.ts';
 import { recordingPorts } from './ipvs-recording.ts';
 import { IpvsRules } from './ipvs-rules.ts';
+import { refusePartial } from './refuse-partial.ts';
 
 const tables: readonly Table[] = ['filter', 'nat'];
 /** So many Services are rendered before others get the event loop. */
@@ -85,12 +86,7 @@ export class IpvsBackend implements ProxyBackend {
   }
 
   async sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
-    if (!change.complete && this.belief === undefined) {
-      throw new CodedError(
-        'InvalidArgument',
-        `sync ${this.family} rules: nothing is known of the kernel, the sync must be complete`,
-      );
-    }
+    refusePartial(change, this.family, this.belief !== undefined);
     try {
       return await this.apply(change, new Map(), signal);
     } catch (error) {

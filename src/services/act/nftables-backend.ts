@@ -24,6 +24,7 @@ import { affinityPrefix } from '../render/nftables/sticky.ts';
 import { tableName, wordsOf } from '../render/nftables/words.ts';
 import { excerpt } from './excerpt.ts';
 import { inTurns } from './in-turns.ts';
+import { refusePartial } from './refuse-partial.ts';
 import { sha256 } from './sha256.ts';
 
 export interface NftablesBackendDeps {
@@ -112,12 +113,7 @@ export class NftablesBackend implements ProxyBackend {
   }
 
   async sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
-    if (!change.complete && !this.known) {
-      throw new CodedError(
-        'InvalidArgument',
-        `sync ${this.family} rules: nothing is known of the kernel, the sync must be complete`,
-      );
-    }
+    refusePartial(change, this.family, this.known);
     try {
       return change.complete ? await this.syncAll(change, signal) : await this.syncSome(change, signal);
     } catch (error) {
