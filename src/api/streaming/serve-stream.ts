@@ -170,7 +170,6 @@ async function passOn(exchange: Exchange, url: string, deps: ServeStreamDeps): P
   if ('refused' in dialed) return await relay(exchange, dialed.refused);
   const { answer, socket, head } = dialed;
   const caller = upgrade.take();
-  leaveWith(caller, socket);
   caller.write(headOf(answer.rawHeaders));
   if (head.length > 0) caller.write(head);
   if (upgrade.head.length > 0) socket.write(upgrade.head);
