@@ -24,13 +24,13 @@ export class HealthSlis {
     this.results.set(name, result);
   }
 
-  text(): string {
+  bytes(): Buffer {
     const text = new MetricText();
     for (const [name, { last, good, bad }] of this.results) {
       text.add(NOW, { name, type: TYPE }, last ? 1 : 0);
       if (good > 0) text.add(TOTAL, { name, status: 'success', type: TYPE }, good);
       if (bad > 0) text.add(TOTAL, { name, status: 'error', type: TYPE }, bad);
     }
-    return text.text();
+    return text.bytes();
   }
 }

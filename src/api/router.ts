@@ -93,7 +93,7 @@ function match(route: Route, parts: readonly string[]): Record<string, string> |
 export function sendText(
   response: ServerResponse,
   status: number,
-  body: string,
+  body: string | Buffer,
   type = 'text/plain; charset=utf-8',
 ): void {
   response.writeHead(status, {

@@ -124,7 +124,7 @@ function openRouter(foundation: Foundation, deps: NodeApiDeps): Router {
       GET: async (exchange) => (await stats()).serveCadvisorMetrics(exchange, deps.stats),
     })
     .add('/metrics/slis', {
-      GET: ({ response }) => sendText(response, 200, deps.slis.text(), MetricText.contentType),
+      GET: ({ response }) => sendText(response, 200, deps.slis.bytes(), MetricText.contentType),
     })
     .add('/metrics/probes', {
       GET: async ({ response }) => sendText(response, 200, await metrics.textOf(PROBE_METRICS), metrics.contentType),

@@ -165,7 +165,7 @@ export function cadvisorMetrics(
   filesystems: FilesystemUse | undefined,
   machine: MachineFacts,
   nodeNetwork: readonly InterfaceCounters[] | undefined,
-): string {
+): Buffer {
   const text = new MetricText();
   const entity = (labels: string, of: Usage | undefined, startedAt?: number): void => {
     if (of === undefined) return;
@@ -234,7 +234,7 @@ export function cadvisorMetrics(
   const { kernelVersion, osImage: osVersion } = machine;
   text.add(VERSION, { cadvisorRevision: '', cadvisorVersion: '', dockerVersion: '', kernelVersion, osVersion }, 1);
   text.add(SCRAPE_ERROR, {}, usage === undefined ? 1 : 0);
-  return text.text();
+  return text.bytes();
 }
 
 /** All samples of a family have the same labels; those that do not apply are empty. */

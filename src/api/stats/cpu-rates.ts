@@ -1,5 +1,7 @@
+import type { CgroupCounters } from '../../host/counters/port.ts';
+
 interface Sample {
-  readonly cpuNanoseconds?: number | undefined;
+  readonly cpuNanoseconds: number;
   readonly atMs: number;
 }
 
@@ -30,13 +32,15 @@ export class CpuRates {
   private readonly tracks = new Map<string, Track>();
 
   /** Since an earlier measurement of `key`, 10 to 20 s ago where there is one; undefined while there is none. */
-  rate(key: string, sample: Sample): CpuRate | undefined {
-    if (sample.cpuNanoseconds === undefined) return undefined;
+  rate(key: string, { cpuNanoseconds, atMs }: Pick<CgroupCounters, 'cpuNanoseconds' | 'atMs'>): CpuRate | undefined {
+    if (cpuNanoseconds === undefined) return undefined;
+    // Of all that was counted, no more than this is kept.
+    const sample: Sample = { cpuNanoseconds, atMs };
     const track = this.tracks.get(key);
     // Another container has the key now, or the clock was set back.
     if (
       track === undefined ||
-      sample.cpuNanoseconds < (track.latest.cpuNanoseconds ?? 0) ||
+      sample.cpuNanoseconds < track.latest.cpuNanoseconds ||
       sample.atMs < track.latest.atMs ||
       sample.atMs - track.latest.atMs > LONGEST_MS
     ) {
@@ -51,7 +55,7 @@ export class CpuRates {
     const span = sample.atMs - track.base.atMs;
     if (span < SHORTEST_MS) return undefined;
     // Nanoseconds in a millisecond are millionths of a CPU.
-    const nanoCores = Math.round(((sample.cpuNanoseconds - (track.base.cpuNanoseconds ?? 0)) / span) * 1000);
+    const nanoCores = Math.round(((sample.cpuNanoseconds - track.base.cpuNanoseconds) / span) * 1000);
     return { nanoCores, spanMs: span };
   }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CriRuntime } from '../../host/cri/port.ts';
 import type { FilesystemCapacity, MachinePort } from '../../host/machine/port.ts';
 import type { Clock } from '../../kit/clock.ts';
@@ -65,8 +66,11 @@ export class FilesystemUseSource {
   /** The last answer, if there is one; it is renewed when it is old. Never throws. */
   async get(): Promise<FilesystemUse> {
     const { clock } = this.deps;
-    if (clock.monotonic() - this.lastAt >= FRESH_MS) {
-      this.pending ??= this.measure().finally(() => {
+    if (this.pending === undefined && clock.monotonic() - this.lastAt >= FRESH_MS) {
+      this.lastAt = clock.monotonic();
+      // Not before an answer is written: the runtime's work for it takes the processor from whoever waits.
+      const begun = this.last === undefined ? this.measure() : nextTurn().then(() => this.measure());
+      this.pending = begun.finally(() => {
         this.pending = undefined;
       });
     }
@@ -74,8 +78,7 @@ export class FilesystemUseSource {
   }
 
   private async measure(): Promise<FilesystemUse> {
-    const { cri, clock } = this.deps;
-    this.lastAt = clock.monotonic();
+    const { cri } = this.deps;
     const [node, info, stats] = await Promise.all([
       this.size(this.options.rootDir),
       this.orNothing('the image file system', cri.imageFsInfo()),

@@ -40,7 +40,7 @@ const ERROR = family(
 );
 
 /** /metrics/resource: what metrics-server asks for. `usage` undefined: it could not be measured. */
-export function resourceMetrics(usage: NodeUsage | undefined): string {
+export function resourceMetrics(usage: NodeUsage | undefined): Buffer {
   const text = new MetricText();
   const three = (kind: keyof typeof FAMILIES, labels: Record<string, string>, of: Usage | undefined): void => {
     if (of === undefined) return;
@@ -63,5 +63,5 @@ export function resourceMetrics(usage: NodeUsage | undefined): string {
     }
   }
   text.add(ERROR, {}, usage === undefined ? 1 : 0);
-  return text.text();
+  return text.bytes();
 }

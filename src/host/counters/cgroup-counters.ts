@@ -11,6 +11,8 @@ const NO_LIMIT = 2 ** 62;
 /** USER_HZ, the unit of cpuacct.stat. */
 const TICK_NANOSECONDS = 10_000_000;
 
+type Counted = { -readonly [K in keyof CgroupCounters]-?: CgroupCounters[K] };
+
 /** Reads the counters of one cgroup from whichever hierarchies this host has. */
 export class CgroupCounterReader {
   private readonly unified: string | undefined;
@@ -55,48 +57,43 @@ export class CgroupCounterReader {
       isRoot ? this.read(`${directory}/${file}`) : this.optional(`${directory}/${file}`, file, `${directory}/cpu.stat`);
     const cpu = this.read(`${directory}/cpu.stat`);
     if (cpu === undefined) return undefined;
-    const cpuStat = keyed(cpu);
-    const micro = (name: string): number | undefined => times(cpuStat.get(name), 1000);
-    const stat = keyed(text('memory.stat'));
+    const micro = (name: string): number | undefined => times(keyed(cpu, name), 1000);
+    const stat = text('memory.stat');
     const used = isRoot ? undefined : number(text('memory.current'));
-    const usage: CgroupCounters = {
-      atMs: this.now(),
-      cpuNanoseconds: micro('usage_usec'),
-      ...memory(used, stat.get('inactive_file')),
-      rssBytes: stat.get('anon'),
-      pageFaults: stat.get('pgfault'),
-      majorPageFaults: stat.get('pgmajfault'),
-      memoryLimitBytes: isRoot ? undefined : number(text('memory.max')),
-      swapBytes: isRoot ? undefined : number(text('memory.swap.current')),
-      swapLimitBytes: isRoot ? undefined : number(text('memory.swap.max')),
-    };
-    if (!all) return usage;
+    const counters = unread(this.now());
+    counters.cpuNanoseconds = micro('usage_usec');
+    noteMemory(counters, used, keyed(stat, 'inactive_file'));
+    counters.rssBytes = keyed(stat, 'anon');
+    counters.pageFaults = keyed(stat, 'pgfault');
+    counters.majorPageFaults = keyed(stat, 'pgmajfault');
+    counters.memoryLimitBytes = isRoot ? undefined : number(text('memory.max'));
+    counters.swapBytes = isRoot ? undefined : number(text('memory.swap.current'));
+    counters.swapLimitBytes = isRoot ? undefined : number(text('memory.swap.max'));
+    if (!all) return counters;
     const [quota, period] = isRoot ? [] : (text('cpu.max') ?? '').trim().split(' ');
     const weight = isRoot ? undefined : number(text('cpu.weight'));
-    return {
-      ...usage,
-      userNanoseconds: micro('user_usec'),
-      systemNanoseconds: micro('system_usec'),
-      periods: cpuStat.get('nr_periods'),
-      throttledPeriods: cpuStat.get('nr_throttled'),
-      throttledNanoseconds: micro('throttled_usec'),
-      cacheBytes: stat.get('file'),
-      mappedFileBytes: stat.get('file_mapped'),
-      activeFileBytes: stat.get('active_file'),
-      kernelBytes: stat.get('kernel'),
-      oomKills: isRoot ? undefined : keyed(text('memory.events')).get('oom_kill'),
-      memoryPeakBytes: isRoot ? undefined : number(text('memory.peak')),
-      // KEP-2254, backwards.
-      cpuShares: weight === undefined ? undefined : Math.round(2 + ((weight - 1) * 262_142) / 9999),
-      cpuQuota: number(quota),
-      cpuPeriod: number(period),
-      threads: isRoot ? undefined : number(text('pids.current')),
-      ...processes(isRoot ? undefined : text('cgroup.procs')),
-      cpuPressure: pressure(text('cpu.pressure')),
-      memoryPressure: pressure(text('memory.pressure')),
-      ioPressure: pressure(text('io.pressure')),
-      devices: ioStat(text('io.stat')),
-    };
+    counters.userNanoseconds = micro('user_usec');
+    counters.systemNanoseconds = micro('system_usec');
+    counters.periods = keyed(cpu, 'nr_periods');
+    counters.throttledPeriods = keyed(cpu, 'nr_throttled');
+    counters.throttledNanoseconds = micro('throttled_usec');
+    counters.cacheBytes = keyed(stat, 'file');
+    counters.mappedFileBytes = keyed(stat, 'file_mapped');
+    counters.activeFileBytes = keyed(stat, 'active_file');
+    counters.kernelBytes = keyed(stat, 'kernel');
+    counters.oomKills = isRoot ? undefined : keyed(text('memory.events'), 'oom_kill');
+    counters.memoryPeakBytes = isRoot ? undefined : number(text('memory.peak'));
+    // KEP-2254, backwards.
+    counters.cpuShares = weight === undefined ? undefined : Math.round(2 + ((weight - 1) * 262_142) / 9999);
+    counters.cpuQuota = number(quota);
+    counters.cpuPeriod = number(period);
+    counters.threads = isRoot ? undefined : number(text('pids.current'));
+    noteProcesses(counters, isRoot ? undefined : text('cgroup.procs'));
+    counters.cpuPressure = pressure(text('cpu.pressure'));
+    counters.memoryPressure = pressure(text('memory.pressure'));
+    counters.ioPressure = pressure(text('io.pressure'));
+    counters.devices = ioStat(text('io.stat'));
+    return counters;
   }
 
   private legacy(path: string, all: boolean): CgroupCounters | undefined {
@@ -113,29 +110,27 @@ export class CgroupCounterReader {
     };
     const [cpuacct, memoryAt] = [directory('cpuacct'), directory('memory')];
     const cpu = cpuacct === undefined ? undefined : number(this.read(`${cpuacct}/cpuacct.usage`));
-    const stat = keyed(memoryAt === undefined ? undefined : this.read(`${memoryAt}/memory.stat`));
-    if (cpu === undefined && stat.size === 0) return undefined;
+    const stat = memoryAt === undefined ? undefined : this.read(`${memoryAt}/memory.stat`);
+    if (cpu === undefined && stat === undefined) return undefined;
     const limited = (value: number | undefined): number | undefined =>
       value === undefined || value >= NO_LIMIT || value < 0 ? undefined : value;
     const memoryLimitBytes = limited(number(text('memory', 'memory.limit_in_bytes')));
     // It counts memory and swap together.
     const bothLimit = limited(number(text('memory', 'memory.memsw.limit_in_bytes')));
-    const usage: CgroupCounters = {
-      atMs: this.now(),
-      cpuNanoseconds: cpu,
-      ...memory(number(text('memory', 'memory.usage_in_bytes')), stat.get('total_inactive_file')),
-      rssBytes: stat.get('total_rss'),
-      pageFaults: stat.get('total_pgfault'),
-      majorPageFaults: stat.get('total_pgmajfault'),
-      memoryLimitBytes,
-      swapBytes: stat.get('total_swap'),
-      swapLimitBytes:
-        bothLimit === undefined || memoryLimitBytes === undefined
-          ? undefined
-          : Math.max(0, bothLimit - memoryLimitBytes),
-    };
-    if (!all) return usage;
-    const cpuStat = keyed(text('cpu', 'cpu.stat'));
+    const counters = unread(this.now());
+    counters.cpuNanoseconds = cpu;
+    noteMemory(counters, number(text('memory', 'memory.usage_in_bytes')), keyed(stat, 'total_inactive_file'));
+    counters.rssBytes = keyed(stat, 'total_rss');
+    counters.pageFaults = keyed(stat, 'total_pgfault');
+    counters.majorPageFaults = keyed(stat, 'total_pgmajfault');
+    counters.memoryLimitBytes = memoryLimitBytes;
+    counters.swapBytes = keyed(stat, 'total_swap');
+    counters.swapLimitBytes =
+      bothLimit === undefined || memoryLimitBytes === undefined ? undefined : Math.max(0, bothLimit - memoryLimitBytes);
+    if (!all) return counters;
+    const quota = limited(number(text('cpu', 'cpu.cfs_quota_us')));
+    // Where no quota is, nothing counts its periods.
+    const cpuStat = quota === undefined ? undefined : text('cpu', 'cpu.stat');
     const devices =
       path === '/' || this.countsDevices
         ? blkio(
@@ -144,27 +139,28 @@ export class CgroupCounterReader {
           )
         : [];
     if (path === '/') this.countsDevices = devices === undefined || devices.length > 0;
-    const ticks = keyed(text('cpuacct', 'cpuacct.stat'));
-    return {
-      ...usage,
-      userNanoseconds: times(ticks.get('user'), TICK_NANOSECONDS),
-      systemNanoseconds: times(ticks.get('system'), TICK_NANOSECONDS),
-      periods: cpuStat.get('nr_periods'),
-      throttledPeriods: cpuStat.get('nr_throttled'),
-      throttledNanoseconds: cpuStat.get('throttled_time'),
-      cacheBytes: stat.get('total_cache'),
-      mappedFileBytes: stat.get('total_mapped_file'),
-      activeFileBytes: stat.get('total_active_file'),
-      oomKills: keyed(text('memory', 'memory.oom_control')).get('oom_kill'),
-      memoryPeakBytes: number(text('memory', 'memory.max_usage_in_bytes')),
-      memoryFailures: number(text('memory', 'memory.failcnt')),
-      cpuShares: number(text('cpu', 'cpu.shares')),
-      cpuQuota: limited(number(text('cpu', 'cpu.cfs_quota_us'))),
-      cpuPeriod: number(text('cpu', 'cpu.cfs_period_us')),
-      threads: number(text('pids', 'pids.current')),
-      ...processes(path === '/' ? undefined : (text('cpuacct', 'cgroup.procs') ?? text('memory', 'cgroup.procs'))),
-      devices,
-    };
+    const ticks = text('cpuacct', 'cpuacct.stat');
+    counters.userNanoseconds = times(keyed(ticks, 'user'), TICK_NANOSECONDS);
+    counters.systemNanoseconds = times(keyed(ticks, 'system'), TICK_NANOSECONDS);
+    counters.periods = keyed(cpuStat, 'nr_periods');
+    counters.throttledPeriods = keyed(cpuStat, 'nr_throttled');
+    counters.throttledNanoseconds = keyed(cpuStat, 'throttled_time');
+    counters.cacheBytes = keyed(stat, 'total_cache');
+    counters.mappedFileBytes = keyed(stat, 'total_mapped_file');
+    counters.activeFileBytes = keyed(stat, 'total_active_file');
+    counters.oomKills = keyed(text('memory', 'memory.oom_control'), 'oom_kill');
+    counters.memoryPeakBytes = number(text('memory', 'memory.max_usage_in_bytes'));
+    counters.memoryFailures = number(text('memory', 'memory.failcnt'));
+    counters.cpuShares = number(text('cpu', 'cpu.shares'));
+    counters.cpuQuota = quota;
+    counters.cpuPeriod = number(text('cpu', 'cpu.cfs_period_us'));
+    counters.threads = number(text('pids', 'pids.current'));
+    noteProcesses(
+      counters,
+      path === '/' ? undefined : (text('cpuacct', 'cgroup.procs') ?? text('memory', 'cgroup.procs')),
+    );
+    counters.devices = devices;
+    return counters;
   }
 }
 
@@ -172,13 +168,54 @@ function times(value: number | undefined, factor: number): number | undefined {
   return value === undefined ? undefined : value * factor;
 }
 
-function memory(used: number | undefined, inactive: number | undefined): Partial<CgroupCounters> {
-  if (used === undefined) return { inactiveFileBytes: inactive };
-  return { memoryBytes: used, workingSetBytes: Math.max(0, used - (inactive ?? 0)), inactiveFileBytes: inactive };
+/** Nothing known yet, in one shape: V8 keeps objects that grow by name, or by spreading, in several times the memory. */
+function unread(atMs: number): Counted {
+  return {
+    atMs,
+    cpuNanoseconds: undefined,
+    userNanoseconds: undefined,
+    systemNanoseconds: undefined,
+    periods: undefined,
+    throttledPeriods: undefined,
+    throttledNanoseconds: undefined,
+    memoryBytes: undefined,
+    memoryPeakBytes: undefined,
+    workingSetBytes: undefined,
+    rssBytes: undefined,
+    cacheBytes: undefined,
+    mappedFileBytes: undefined,
+    inactiveFileBytes: undefined,
+    activeFileBytes: undefined,
+    swapBytes: undefined,
+    pageFaults: undefined,
+    majorPageFaults: undefined,
+    kernelBytes: undefined,
+    oomKills: undefined,
+    memoryFailures: undefined,
+    memoryLimitBytes: undefined,
+    swapLimitBytes: undefined,
+    cpuShares: undefined,
+    cpuQuota: undefined,
+    cpuPeriod: undefined,
+    processes: undefined,
+    threads: undefined,
+    pid: undefined,
+    cpuPressure: undefined,
+    memoryPressure: undefined,
+    ioPressure: undefined,
+    devices: undefined,
+  };
 }
 
-function processes(procs: string | undefined): Partial<CgroupCounters> {
-  if (procs === undefined) return {};
+function noteMemory(counters: Counted, used: number | undefined, inactive: number | undefined): void {
+  counters.memoryBytes = used;
+  counters.inactiveFileBytes = inactive;
+  if (used !== undefined) counters.workingSetBytes = Math.max(0, used - (inactive ?? 0));
+}
+
+function noteProcesses(counters: Counted, procs: string | undefined): void {
+  if (procs === undefined) return;
   const pids = procs.split('\n').filter(Boolean);
-  return { processes: pids.length, pid: pids[0] === undefined ? undefined : Number(pids[0]) };
+  counters.processes = pids.length;
+  if (pids[0] !== undefined) counters.pid = Number(pids[0]);
 }

@@ -167,7 +167,7 @@ describe('a CPU rate', () => {
 
 describe('what is shown of it', () => {
   it('is text that Prometheus reads', async () => {
-    const resource = parseMetrics(resourceMetrics(await usage.get('usage')));
+    const resource = parseMetrics(resourceMetrics(await usage.get('usage')).toString());
     const of = (name: string) => resource.samples.filter((sample) => sample.name === name);
     expect(of('pod_cpu_usage_seconds_total').map(({ labels, value }) => [labels['pod'], value])).toEqual([
       ['a', 30],
@@ -176,12 +176,12 @@ describe('what is shown of it', () => {
     expect(of('container_start_time_seconds')).toMatchObject([{ value: 3 }, { value: 3 }]);
     expect(of('resource_scrape_error')).toMatchObject([{ value: 0, labels: {} }]);
     expect(resource.types.get('container_cpu_usage_seconds_total')).toBe('counter');
-    expect(parseMetrics(resourceMetrics(undefined)).samples).toMatchObject([
+    expect(parseMetrics(resourceMetrics(undefined).toString()).samples).toMatchObject([
       { name: 'resource_scrape_error', value: 1 },
     ]);
     const facts = await new FakeMachine().facts();
     const text = cadvisorMetrics(await usage.get('all'), undefined, facts, kernel.network());
-    const { samples } = parseMetrics(text);
+    const { samples } = parseMetrics(text.toString());
     expect(
       samples.find(({ name, labels }) => name === 'container_memory_rss' && labels['container'] === 'c'),
     ).toBeUndefined();
@@ -298,7 +298,7 @@ describe('the parser of metrics', () => {
     text.add(family, { x: 'a"\\\nb' }, Number.POSITIVE_INFINITY, 5.5);
     text.add({ name: 'Z', type: 'counter', help: '' }, {}, 1e21);
     text.add(family, { x: '' }, undefined);
-    expect(parseMetrics(text.text()).samples).toEqual([
+    expect(parseMetrics(text.bytes().toString()).samples).toEqual([
       { name: 'Z', labels: {}, value: 1e21, atMs: undefined },
       { name: 'a', labels: { x: 'a"\\\nb' }, value: Number.POSITIVE_INFINITY, atMs: 5 },
     ]);
