@@ -24,6 +24,7 @@ import type {
   SyncReport,
 } from './port.ts';
 import type { ProxyMetrics } from './proxy-metrics.ts';
+import { RecentAddresses } from './recent-addresses.ts';
 
 export interface ServiceLoopOptions {
   readonly facts: ProxyFacts;
@@ -120,6 +121,7 @@ export class ServiceLoop {
   private readonly options: ServiceLoopOptions;
   private readonly deps: ServiceLoopDeps;
   private readonly log: Logger;
+  private readonly addresses: RecentAddresses;
   private readonly lanes: readonly Lane[];
   private readonly observer: ServiceObserver;
   private readonly queue: KeyedQueue;
@@ -132,6 +134,7 @@ export class ServiceLoop {
     this.options = options;
     this.deps = deps;
     this.log = deps.log;
+    this.addresses = new RecentAddresses(deps);
     this.facts = options.facts;
     this.lanes = deps.backends.map((backend) => ({
       family: backend.family,
@@ -416,7 +419,7 @@ export class ServiceLoop {
   private baseOf(family: IPFamily): BaseRules {
     const { facts } = this;
     const ownDevice = this.lanes.find((lane) => lane.family === family)?.backend.ownDevice;
-    const addresses = this.deps.net.localAddresses(ownDevice);
+    const addresses = this.addresses.get(ownDevice);
     return {
       family,
       nodePorts: nodePortScope(family, facts, addresses),
