@@ -37,7 +37,7 @@ export function sleepOn(clock: Pick<Clock, 'after'>, delayMs: number, signal?: A
   });
 }
 
-/** The machine's clock. Timers do not keep the process alive: the daemon's servers and signals do. */
+/** The machine's clock. A timer keeps the process alive until it ran or was cancelled. */
 export class SystemClock implements Clock {
   now(): number {
     return Date.now();

@@ -1,28 +1,46 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from './clock.ts';
 
 /** One end may be closed for this long before the other is closed, too: nobody is left to hear it. */
 const HALF_CLOSED_MS = 30_000;
+/** For what a caller sent last, before it went. */
+const LEAVE_MS = 60_000;
 const LONGEST_TIMEOUT_MS = 2_147_483_647;
 
 /**
- * Copies between two connections in both directions until both have ended, each as fast as the other end takes it; after
- * `idleMs` without a byte (0: never) both are cut. Resolves when both are closed.
+ * Once a caller is gone, the connection made for it has a minute for what is on its way still, and then goes, too; a process
+ * that ends does not wait for it.
  */
-export function joinStreams(left: Duplex, right: Duplex, idleMs: number, clock: Pick<Clock, 'after'>): Promise<void> {
-  cutWhenIdle([left, right], idleMs);
-  left.pipe(right);
-  right.pipe(left);
+export function leaveWith(caller: Duplex, made: Duplex): void {
+  caller.once('close', () => {
+    if (made instanceof Socket) made.unref();
+    const timer = setTimeout(() => made.destroy(), LEAVE_MS).unref();
+    made.once('close', () => clearTimeout(timer));
+  });
+}
+
+/**
+ * Copies between a caller and the connection made for it, in both directions, until both have ended, each as fast as the
+ * other end takes it; after `idleMs` without a byte (0: never) both are cut. Resolves when both are closed.
+ */
+export function joinStreams(caller: Duplex, made: Duplex, idleMs: number, clock: Pick<Clock, 'after'>): Promise<void> {
+  cutWhenIdle([caller, made], idleMs);
+  leaveWith(caller, made);
+  caller.pipe(made);
+  made.pipe(caller);
   return new Promise((resolve) => {
     let open = 2;
     for (const [own, other] of [
-      [left, right],
-      [right, left],
+      [caller, made],
+      [made, caller],
     ] as const) {
       own.on('error', () => own.destroy());
       own.once('end', () => {
         const timer = clock.after(HALF_CLOSED_MS, () => other.destroy());
         other.once('close', () => timer.cancel());
+        // From then on `leaveWith` sees to it.
+        if (own === caller) own.once('close', () => timer.cancel());
       });
       own.once('close', () => {
         // What it has said already may be on its way still: after its end, the pipe ends the other.

@@ -1,11 +1,10 @@
 import type { IncomingMessage } from 'node:http';
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { CriRuntime } from '../../host/cri/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, type ErrorCode, messageOf } from '../../kit/errors.ts';
-import { cutWhenIdle, joinStreams } from '../../kit/join-streams.ts';
+import { cutWhenIdle, joinStreams, leaveWith } from '../../kit/join-streams.ts';
 import type { Pod } from '../../model/pod.ts';
 import type { NodePods, PodInRuntime, RuntimeView } from '../port.ts';
 import { type Exchange, sendText } from '../router.ts';
@@ -23,9 +22,6 @@ export interface ServeStreamDeps {
   /** A stream in which nothing moves for this long, in milliseconds, is ended. 0: never. */
   readonly idleMs: number;
 }
-
-/** For what a caller sent last, before it went. */
-const LEAVE_MS = 60_000;
 
 const V5 = 'v5.channel.k8s.io';
 const PORT_FORWARD = 'portforward.k8s.io';
@@ -174,17 +170,6 @@ async function passOn(exchange: Exchange, url: string, deps: ServeStreamDeps): P
   if (head.length > 0) caller.write(head);
   if (upgrade.head.length > 0) socket.write(upgrade.head);
   await joinStreams(caller, socket, deps.idleMs, deps.clock);
-}
-
-/**
- * Once the caller is gone, the runtime's end has a while for what is on its way to the container, and then goes, too; a
- * daemon that ends does not wait for it.
- */
-function leaveWith(caller: Duplex, runtime: Duplex): void {
-  caller.once('close', () => {
-    if (runtime instanceof Socket) runtime.unref();
-    setTimeout(() => runtime.destroy(), LEAVE_MS).unref();
-  });
 }
 
 function dialSpdy(url: string, protocol: string): ReturnType<typeof dialRuntime> {

@@ -87,6 +87,32 @@ describe('joined connections', () => {
     await joined;
   });
 
+  it('hold no process back once the caller is gone', async () => {
+    const [client, left] = await connection();
+    const [right, far] = await connection();
+    let timers = 0;
+    const counting = {
+      after: (delayMs: number, run: () => void) => {
+        timers++;
+        const timer = clock.after(delayMs, run);
+        return {
+          cancel: () => {
+            timers--;
+            timer.cancel();
+          },
+        };
+      },
+    };
+    void joinStreams(left, right, 0, counting);
+    client.end();
+    far.resume();
+    await once(far, 'end');
+    expect(timers).toBe(1);
+    left.destroy();
+    await once(left, 'close');
+    expect([timers, right.destroyed]).toEqual([0, false]);
+  });
+
   it('cuts what nothing moves in', async () => {
     const [client, left] = await connection();
     const [right, far] = await connection();
