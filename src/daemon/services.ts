@@ -120,12 +120,21 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
 /** A kernel that refuses rules must not keep a container from its end. */
 const RULES_PATIENCE_MS = 1_000;
 
-/** Waits until everything that was told of endpoints is in the kernel, a second at most. */
+/** So long a server has for connections that the kernel took for it before the rules led elsewhere. */
+const BACKLOG_MS = 50;
+
+/**
+ * Waits until everything that was told of endpoints is in the kernel, a second at most, and then for connections that were
+ * made just before: who closes its socket at SIGTERM resets those that it has not taken yet.
+ */
 export async function rulesFollowed(loop: ServiceLoop, clock: Clock): Promise<void> {
   const patience = new AbortController();
   const timer = clock.after(RULES_PATIENCE_MS, () => patience.abort(new Error('the Service rules are late')));
   await loop.settled(patience.signal).catch(() => {});
   timer.cancel();
+  const followed = Math.max(0, ...loop.status().families.map(({ lastSyncedAt }) => lastSyncedAt ?? 0));
+  const left = followed + BACKLOG_MS - clock.now();
+  if (left > 0) await clock.sleep(Math.min(left, BACKLOG_MS));
 }
 
 export function proxyFacts(
