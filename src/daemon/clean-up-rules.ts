@@ -1,3 +1,5 @@
+import type { FlowFilter } from '../host/conntrack/port.ts';
+import { RealConntrack } from '../host/conntrack/real.ts';
 import { RealIpset } from '../host/ipset/real.ts';
 import { detectFlavour, openIptables } from '../host/iptables/real.ts';
 import { RealIpvs } from '../host/ipvs/real.ts';
@@ -15,6 +17,7 @@ import { NftablesBackend } from '../services/act/nftables-backend.ts';
 import { canaryChain } from '../services/render/iptables/chains.ts';
 import { serviceDevice } from '../services/render/ipvs/sets.ts';
 import { tableName } from '../services/render/nftables/words.ts';
+import { type LeaveIpvsDeps, type LeaveIpvsOptions, leaveIpvs } from './leave-ipvs.ts';
 import type { ProxyMode } from './proxy-backends.ts';
 
 export interface CleanedUp {
@@ -25,8 +28,6 @@ export interface CleanedUp {
 const families = ['IPv4', 'IPv6'] as const;
 /** kube-proxy's table in nftables mode. */
 const KUBE_PROXY_TABLE = 'kube-proxy';
-const PATIENCE_MS = 60_000;
-const PAUSE_MS = 1_000;
 
 /**
  * Takes all Service rules of deckhand away, and with `kubeProxy` those of kube-proxy in any of its modes. Its chains in
@@ -58,7 +59,10 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
 }
 
 /** What deckhand itself wrote in the mode that is not used now; after its rules in the other one are in the kernel. */
-export async function removeOtherMode(mode: ProxyMode, { clock, log }: { clock: Clock; log: Logger }): Promise<void> {
+export async function removeOtherMode(
+  mode: ProxyMode,
+  { nodeIPs, clock, log }: LeaveIpvsOptions & { readonly clock: Clock; readonly log: Logger },
+): Promise<void> {
   const attempt = async (work: () => Promise<boolean>, about: { readonly family?: IPFamily }): Promise<void> => {
     try {
       if (await work()) log.info(about, 'took away the Service rules of the mode that was used before');
@@ -68,7 +72,11 @@ export async function removeOtherMode(mode: ProxyMode, { clock, log }: { clock: 
     }
   };
   // In iptables mode the chains that both modes have hold its own rules by now.
-  if (mode !== 'ipvs') await attempt(() => removeIpvs(false, mode === 'iptables', () => withoutConnections(clock)), {});
+  if (mode !== 'ipvs')
+    await attempt(
+      () => removeIpvs(false, mode === 'iptables', (ports) => leaveIpvs({ nodeIPs }, { ...ports, clock, log })),
+      {},
+    );
   for (const family of families) {
     // In ipvs mode it has put its own rules in the place of those of iptables mode.
     if (mode === 'nftables') await attempt(() => removeIptables(family, false), { family });
@@ -107,7 +115,7 @@ async function removeIptables(family: IPFamily, everything: boolean): Promise<bo
 async function removeIpvs(
   everything: boolean,
   besideIptables: boolean,
-  before: () => Promise<void> = async () => {},
+  leave: (ports: Pick<LeaveIpvsDeps, 'ipvs' | 'device'>) => Promise<readonly FlowFilter[]> = async () => [],
 ): Promise<boolean> {
   const device = new RealServiceDevice({ name: serviceDevice });
   const found = await device.read();
@@ -116,7 +124,7 @@ async function removeIpvs(
   // A machine without ipset has no sets either.
   const sets = await ports.ipset.save().catch(() => '');
   if (found === undefined && !/^create KUBE-/m.test(sets)) return false;
-  await before();
+  const flows = await leave(ports);
   for (const family of families) {
     const iptables = await openIptables({ family });
     if (iptables === undefined) continue;
@@ -124,16 +132,8 @@ async function removeIpvs(
     await backend.cleanup(besideIptables);
   }
   await device.remove();
+  await new RealConntrack().delete(flows);
   return true;
-}
-
-/** Connections end with their virtual server: those that are short are waited for, now that new ones go elsewhere. */
-async function withoutConnections(clock: Clock): Promise<void> {
-  const ipvs = new RealIpvs();
-  const until = clock.monotonic() + PATIENCE_MS;
-  while ((await ipvs.connections()).some(({ active }) => active > 0) && clock.monotonic() < until) {
-    await clock.sleep(PAUSE_MS);
-  }
 }
 
 /** A machine without nft has nothing of it either. */

@@ -112,7 +112,7 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
     .start()
     .then(() => loop.settled())
     // The rules are in the kernel: what another mode left can go without a gap.
-    .then(() => removeOtherMode(opened.mode, { clock, log: logger }))
+    .then(() => removeOtherMode(opened.mode, { nodeIPs: facts.nodeIPs, clock, log: logger }))
     .catch((error: unknown) => logger.debug({ error: String(error) }, 'the Service loop never started'));
   return loop;
 }

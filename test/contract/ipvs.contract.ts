@@ -4,15 +4,27 @@ import type { ServiceDevicePort } from '../../src/host/service-device/port.ts';
 import { CodedError } from '../../src/kit/errors.ts';
 import { inTurns } from '../../src/services/act/in-turns.ts';
 import { parseServers } from '../../src/services/delta/ipvs/kernel-state.ts';
+import { runCommand } from '../harness/run-command.ts';
 
 export interface IpvsSubject {
   readonly ipvs: IpvsPort;
   readonly device: ServiceDevicePort;
+  /** Where a connection of the machine to this address comes from. */
+  readonly sourceOf: (address: string) => Promise<string | undefined>;
 }
 
 export interface IpvsContract {
   readonly title: string;
   readonly run: (subject: IpvsSubject) => Promise<void>;
+}
+
+/** By the kernel; each command comes after `prefix`. */
+export function kernelSourceOf(prefix: readonly string[]): (address: string) => Promise<string | undefined> {
+  return async (address) => {
+    const listed = await runCommand([...prefix, 'ip', '-j', 'route', 'get', address]).catch(() => '[]');
+    const [route] = JSON.parse(listed) as { readonly prefsrc?: string }[];
+    return route?.prefsrc;
+  };
 }
 
 const text = (...lines: readonly string[]): string => `${lines.join('\n')}\n`;
@@ -164,6 +176,43 @@ export const ipvsContract: readonly IpvsContract[] = [
       await device.remove();
       await device.remove();
       await refused(device.change(['198.51.100.1'], []));
+    },
+  },
+  {
+    title: 'the machine’s own connections come from an address of the device, until others are to be theirs',
+    run: async ({ device, sourceOf }) => {
+      const [four, six] = ['198.51.100.1', '2001:db8::1'];
+      await device.ensure('deckhand');
+      await device.change([four, six, '198.51.100.2'], []);
+      assert.equal(await sourceOf(four), four);
+      assert.equal(await sourceOf(six), six);
+      await device.originateFrom('127.0.0.1', [four]);
+      await device.originateFrom('::1', [six]);
+      // Again: one that ended in the middle is tried again.
+      await device.originateFrom('127.0.0.1', [four]);
+      await device.originateFrom('::1', [six]);
+      assert.equal(await sourceOf(four), '127.0.0.1');
+      assert.equal(await sourceOf(six), '::1');
+      assert.equal(await sourceOf('198.51.100.2'), '198.51.100.2');
+      // An address that the machine does not have: all stays as it is.
+      await refused(device.originateFrom('203.0.113.7', ['198.51.100.2']));
+      await refused(device.originateFrom('2001:db8::7', [six]));
+      assert.equal(await sourceOf('198.51.100.2'), '198.51.100.2');
+      assert.equal(await sourceOf(six), '::1');
+      assert.deepEqual((await device.read())?.addresses.IPv6, [six]);
+      assert.equal(await device.originating([four, six]), 0);
+      // They go with their address, and are as at first when it comes back.
+      await device.change([], [four, six]);
+      assert.notEqual(await sourceOf(four), '127.0.0.1');
+      await device.change([four, six], []);
+      assert.equal(await sourceOf(four), four);
+      assert.equal(await sourceOf(six), six);
+      await device.originateFrom('127.0.0.1', [four]);
+      await device.remove();
+      await device.ensure('deckhand');
+      await device.change([four], []);
+      assert.equal(await sourceOf(four), four);
+      await device.remove();
     },
   },
 ];

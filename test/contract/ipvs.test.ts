@@ -6,7 +6,7 @@ import { FakeServiceDevice } from '../../src/host/service-device/fake.ts';
 import { RealServiceDevice } from '../../src/host/service-device/real.ts';
 import { checkIpvs } from '../../src/services/act/check-ipvs.ts';
 import { createNetns, deleteNetns, inNetns } from '../harness/netns.ts';
-import { ipvsContract } from './ipvs.contract.ts';
+import { ipvsContract, kernelSourceOf } from './ipvs.contract.ts';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -31,13 +31,20 @@ const isHere =
   }));
 
 describe('IPVS contract: fake', () => {
-  it.each(ipvsContract)('$title', ({ run }) => run({ ipvs: new FakeIpvs(), device: new FakeServiceDevice() }));
+  it.each(ipvsContract)('$title', ({ run }) => {
+    const device = new FakeServiceDevice();
+    return run({ ipvs: new FakeIpvs(), device, sourceOf: (address) => device.sourceOf(address) });
+  });
 });
 
 describe.skipIf(!isHere)('IPVS contract: real', () => {
   it.each(ipvsContract)('$title', ({ run }) =>
     inNamespace((prefix) =>
-      run({ ipvs: new RealIpvs({ prefix }), device: new RealServiceDevice({ name: 'kube-ipvs0', prefix }) }),
+      run({
+        ipvs: new RealIpvs({ prefix }),
+        device: new RealServiceDevice({ name: 'kube-ipvs0', prefix }),
+        sourceOf: kernelSourceOf(prefix),
+      }),
     ),
   );
 });

@@ -20,6 +20,13 @@ export interface ServiceDevicePort {
   ensure(alias: string): Promise<void>;
   /** Adds and removes addresses, all of them although some fail. One that is there already, or gone already, is fine. */
   change(add: readonly string[], remove: readonly string[], signal?: AbortSignal): Promise<void>;
+  /**
+   * From now on the machine's own connections to these addresses, which are all of one family, come from `source`, an
+   * address of the machine, and no longer from the address itself. Those that are open go on, and the addresses stay.
+   */
+  originateFrom(source: string, addresses: readonly string[]): Promise<void>;
+  /** How many connections the machine itself has open that come from one of these addresses; they end with it. */
+  originating(addresses: readonly string[]): Promise<number>;
   /** The device with all of its addresses; without one nothing happens. */
   remove(): Promise<void>;
 }

@@ -1,4 +1,5 @@
 import { CodedError } from '../../kit/errors.ts';
+import { formatIp, parseIp } from '../../model/cidr.ts';
 import { type Outcome, runRuleCommand } from '../rule-command.ts';
 import type { ServiceDevice, ServiceDevicePort } from './port.ts';
 
@@ -12,6 +13,9 @@ interface Listed {
   readonly ifalias?: string;
   readonly addr_info?: readonly { readonly family: string; readonly local: string; readonly scope: string }[];
 }
+
+/** Routes of this protocol number are those of `originateFrom` (proto in ip-route(8); none of /etc/iproute2/rt_protos). */
+const proto = 78;
 
 /** By the ip command: one process for each change of addresses. */
 export class RealServiceDevice implements ServiceDevicePort {
@@ -47,24 +51,52 @@ export class RealServiceDevice implements ServiceDevicePort {
   async change(add: readonly string[], remove: readonly string[], signal?: AbortSignal): Promise<void> {
     const lines = [
       ...add.map((address) => `address add ${cidrOf(address)} dev ${this.name}${nodad(address)}`),
-      ...remove.map((address) => `address del ${cidrOf(address)} dev ${this.name}`),
+      ...remove.flatMap((address) => [
+        `address del ${cidrOf(address)} dev ${this.name}`,
+        `route del local ${address} dev lo table local proto ${proto}`,
+      ]),
     ];
-    const argv = ['ip', '-force', '-batch', '-'];
-    const outcome = await this.run(argv, `${lines.join('\n')}\n`, signal);
-    const complaints = outcome.stderr
-      .split('\n')
-      .filter(
-        (line) =>
-          line !== '' && !/File exists|already assigned|Cannot assign|Address not found|^Command failed/.test(line),
-      );
-    if (complaints.length > 0 || outcome.exitCode === null) {
-      throw refused(argv, { ...outcome, stderr: complaints.slice(0, 10).join('; ') });
-    }
+    await this.batch(lines, /File exists|already assigned|Cannot assign|Address not found|No such process/, signal);
+  }
+
+  async originateFrom(source: string, addresses: readonly string[]): Promise<void> {
+    if (addresses.length === 0) return;
+    // The kernel's own route says that packets to the address come from it. Of IPv6 it can only be taken away once another
+    // one stands, and not be replaced; the one of IPv4 goes with the replacement.
+    const route = (address: string): string =>
+      `route replace local ${address} dev lo table local src ${source} proto ${proto}`;
+    await this.batch(addresses.map(route), /^$/);
+    const own = (address: string): string => `route del local ${address} dev ${this.name} table local proto kernel`;
+    await this.batch(addresses.map(own), /No such process/);
+  }
+
+  async originating(addresses: readonly string[]): Promise<number> {
+    const { stdout } = await this.checked(['ss', '-Htun', 'state', 'connected', 'exclude', 'time-wait']);
+    const wanted = new Set(addresses.map(plain));
+    return stdout.split('\n').filter((line) => {
+      const [, , , , local = ''] = line.trim().split(/\s+/);
+      return wanted.has(plain(local.slice(0, local.lastIndexOf(':'))));
+    }).length;
   }
 
   async remove(): Promise<void> {
     if ((await this.read()) === undefined) return;
     await this.checked(['ip', 'link', 'del', this.name]);
+    // A table without any is no mistake of ours to hear of.
+    for (const family of ['-4', '-6'])
+      await this.run(['ip', family, 'route', 'flush', 'table', 'local', 'proto', `${proto}`]);
+  }
+
+  /** All lines although some fail; `fine` is what may be said about one. */
+  private async batch(lines: readonly string[], fine: RegExp, signal?: AbortSignal): Promise<void> {
+    const argv = ['ip', '-force', '-batch', '-'];
+    const outcome = await this.run(argv, `${lines.join('\n')}\n`, signal);
+    const complaints = outcome.stderr
+      .split('\n')
+      .filter((line) => line !== '' && !/^Command failed/.test(line) && !fine.test(line));
+    if (complaints.length > 0 || outcome.exitCode === null) {
+      throw refused(argv, { ...outcome, stderr: complaints.slice(0, 10).join('; ') });
+    }
   }
 
   private async checked(argv: readonly string[]): Promise<Outcome> {
@@ -80,6 +112,12 @@ export class RealServiceDevice implements ServiceDevicePort {
       ...(signal === undefined ? {} : { signal }),
     });
   }
+}
+
+/** As ss has it: "[::ffff:198.51.100.1]" for a socket that speaks both, "[2001:db8::1]". */
+function plain(address: string): string {
+  const ip = parseIp(address.replace(/^\[(::ffff:(?=[\d.]+\]))?|(%[^\]]*)?\]$/g, ''));
+  return ip === undefined ? address : formatIp(ip);
 }
 
 function cidrOf(address: string): string {

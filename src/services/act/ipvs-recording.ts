@@ -54,6 +54,8 @@ export function recordingPorts(real: Ports): { readonly ports: Ports; readonly t
           ];
           texts.push(`# ip -batch -\n${lines.join('\n')}\n`);
         },
+        originateFrom: async () => {},
+        originating: (addresses) => device.originating(addresses),
         remove: async () => {},
       },
     },

@@ -1,4 +1,5 @@
 import { release } from 'node:os';
+import { leaveIpvs } from '../../../src/daemon/leave-ipvs.ts';
 import { RealIpset } from '../../../src/host/ipset/real.ts';
 import { openIptables } from '../../../src/host/iptables/real.ts';
 import { RealIpvs } from '../../../src/host/ipvs/real.ts';
@@ -99,7 +100,7 @@ const moveRows: readonly string[] = [
 
 /**
  * Goes from one backend to the next while clients go on asking, with what the daemon does: the new rules come, then the old
- * ones go. Every answer has to be as ever. Connections by IPVS end when that goes, so that nobody asks just then.
+ * ones go. Every answer has to be as ever.
  */
 export async function runMoves(
   lab: TableLab,
@@ -147,11 +148,19 @@ export async function runMoves(
     await whileAsking(async () => {
       last = { loop: await loopOf(backend, family), backend, kind };
       const isSameChains = kind !== 'nftables' && before.kind !== 'nftables';
-      if (before.backend instanceof IpvsBackend || isSameChains) return;
-      await before.backend.cleanup();
+      if (before.backend instanceof IpvsBackend) {
+        await leaveIpvs(
+          { nodeIPs: { [family]: plans[family].node } },
+          {
+            ipvs: new RealIpvs({ prefix: lab.prefix }),
+            device: new RealServiceDevice({ name: serviceDevice, prefix: lab.prefix }),
+            clock: new SystemClock(),
+            log: silent,
+          },
+        );
+        await before.backend.cleanup(kind !== 'nftables');
+      } else if (!isSameChains) await before.backend.cleanup();
     });
-    if (before.backend instanceof IpvsBackend) await before.backend.cleanup(kind !== 'nftables');
-    await askOnce();
   }
   await last?.loop.cleanup();
   await lab.forget();

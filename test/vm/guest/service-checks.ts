@@ -4,7 +4,7 @@ import { RealServiceDevice } from '../../../src/host/service-device/real.ts';
 import type { IPFamily } from '../../../src/model/service.ts';
 import { ipvsWishes } from '../../../src/services/act/kernel-settings.ts';
 import { serviceDevice } from '../../../src/services/render/ipvs/sets.ts';
-import { ipvsContract } from '../../contract/ipvs.contract.ts';
+import { ipvsContract, kernelSourceOf } from '../../contract/ipvs.contract.ts';
 import { createNetns, deleteNetns, inNetns } from '../../harness/netns.ts';
 import { TableLab } from '../../host/services/table-lab.ts';
 import { runMoves, runTable, type TableKind } from '../../host/services/table-run.ts';
@@ -52,7 +52,8 @@ const contract: Check = {
       await createNetns(name);
       try {
         const prefix = inNetns(name, []);
-        await see({ ipvs: new RealIpvs({ prefix }), device: new RealServiceDevice({ name: serviceDevice, prefix }) });
+        const device = new RealServiceDevice({ name: serviceDevice, prefix });
+        await see({ ipvs: new RealIpvs({ prefix }), device, sourceOf: kernelSourceOf(prefix) });
       } catch (error) {
         failures.push(`${title}: ${error instanceof Error ? error.message : error}`);
       }
