@@ -128,9 +128,7 @@ export class CgroupCounterReader {
     counters.swapLimitBytes =
       bothLimit === undefined || memoryLimitBytes === undefined ? undefined : Math.max(0, bothLimit - memoryLimitBytes);
     if (!all) return counters;
-    const quota = limited(number(text('cpu', 'cpu.cfs_quota_us')));
-    // Where no quota is, nothing counts its periods.
-    const cpuStat = quota === undefined ? undefined : text('cpu', 'cpu.stat');
+    const cpuStat = text('cpu', 'cpu.stat');
     const devices =
       path === '/' || this.countsDevices
         ? blkio(
@@ -152,7 +150,7 @@ export class CgroupCounterReader {
     counters.memoryPeakBytes = number(text('memory', 'memory.max_usage_in_bytes'));
     counters.memoryFailures = number(text('memory', 'memory.failcnt'));
     counters.cpuShares = number(text('cpu', 'cpu.shares'));
-    counters.cpuQuota = quota;
+    counters.cpuQuota = limited(number(text('cpu', 'cpu.cfs_quota_us')));
     counters.cpuPeriod = number(text('cpu', 'cpu.cfs_period_us'));
     counters.threads = number(text('pids', 'pids.current'));
     noteProcesses(
