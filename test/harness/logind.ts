@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { decodeMessage, encodeMessage, type Message, messageLength } from '../../src/host/dbus/message.ts';
+import { encodeMessage, type Message } from '../../src/host/dbus/message.ts';
+import { BusReader } from '../../src/host/dbus/reader.ts';
 import type { PrivateBus } from './private-bus.ts';
 
 interface Lock {
@@ -31,11 +32,13 @@ export class TestLogind {
   // biome-ignore lint/suspicious/noExplicitAny: see above.
   private readonly handle: any;
   private readonly socket: Socket;
-  private data = Buffer.alloc(0);
+  private readonly reader = new BusReader({
+    onLine: (line) => this.onLine?.(line),
+    onMessage: (message) => this.take(message),
+  });
   private serial = 0;
   private delaySeconds: number;
   private onLine: ((line: string) => void) | undefined;
-  private authenticated = false;
 
   private constructor(directory: string, dropIns: string, delaySeconds: number, handle: unknown) {
     this.directory = directory;
@@ -43,7 +46,7 @@ export class TestLogind {
     this.delaySeconds = delaySeconds;
     this.handle = handle;
     this.socket = new Socket({ handle } as ConstructorParameters<typeof Socket>[0]);
-    this.socket.on('data', (piece) => this.take(piece));
+    this.socket.on('data', (piece) => this.reader.receive(piece));
     this.socket.on('error', () => {});
   }
 
@@ -112,7 +115,7 @@ export class TestLogind {
     const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString('hex');
     await this.line(`\0AUTH EXTERNAL ${uid}\r\n`);
     await this.line('NEGOTIATE_UNIX_FD\r\n');
-    this.authenticated = true;
+    this.reader.begin();
     this.socket.write('BEGIN\r\n');
     const bus = { type: 'call', destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus' } as const;
     const ask = (member: string, what: Pick<Message, 'signature' | 'body'> = {}): void =>
@@ -137,24 +140,9 @@ export class TestLogind {
     });
   }
 
-  private take(piece: Buffer): void {
-    this.data = Buffer.concat([this.data, piece]);
-    if (!this.authenticated) {
-      const end = this.data.indexOf('\r\n');
-      if (end < 0) return;
-      const line = this.data.toString('latin1', 0, end);
-      this.data = this.data.subarray(end + 2);
-      this.onLine?.(line);
-      return;
-    }
-    for (;;) {
-      const length = messageLength(this.data);
-      if (length === undefined || this.data.length < length) return;
-      const message = decodeMessage(this.data.subarray(0, length));
-      this.data = this.data.subarray(length);
-      if (message.type === 'call') this.answer(message);
-      else if (message.replySerial === this.lastHello) this.onReply?.();
-    }
+  private take(message: Message): void {
+    if (message.type === 'call') this.answer(message);
+    else if (message.replySerial === this.lastHello) this.onReply?.();
   }
 
   private answer(call: Message): void {

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { CriRuntime } from '../../host/cri/port.ts';
 import type { Clock } from '../../kit/clock.ts';

@@ -1,8 +1,9 @@
 import { connect, type Socket } from 'node:net';
 import type { Clock, Timer } from '../../kit/clock.ts';
 import { CodedError, messageOf } from '../../kit/errors.ts';
-import { decodeMessage, encodeMessage, type Message, messageLength } from './message.ts';
+import { encodeMessage, type Message } from './message.ts';
 import type { DBusPort, DBusValue, MethodCall, Signal } from './port.ts';
+import { BusReader } from './reader.ts';
 
 export interface DBusOptions {
   /** A bus address; default: $DBUS_SYSTEM_BUS_ADDRESS, or the system bus. Only unix:path= is known. */
@@ -34,8 +35,8 @@ export async function openDBus(options: DBusOptions, deps: DBusDeps): Promise<DB
     throw new CodedError('InvalidArgument', `D-Bus address ${JSON.stringify(address)}: expected unix:path=/…`);
   }
   const socket = await connected(path);
-  const rest = await authenticated(socket, path);
-  const connection = new Connection(socket, deps, rest);
+  const connection = new Connection(socket, deps);
+  await connection.authenticate(path);
   await connection.call({ ...BUS, member: 'Hello' });
   return connection;
 }
@@ -53,35 +54,6 @@ function connected(path: string): Promise<Socket> {
   });
 }
 
-/** SASL EXTERNAL: the kernel tells the bus who is at the other end, and that must be who we say that we are. */
-function authenticated(socket: Socket, path: string): Promise<Buffer> {
-  const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString('hex');
-  socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
-  return new Promise((resolve, reject) => {
-    let data = Buffer.alloc(0);
-    const fail = (why: string): void => {
-      socket.destroy();
-      reject(new CodedError('Unavailable', `the message bus at ${path} does not let us in: ${why}`));
-    };
-    const onData = (chunk: Buffer): void => {
-      data = Buffer.concat([data, chunk]);
-      const end = data.indexOf('\r\n');
-      if (end < 0) return;
-      const line = data.toString('latin1', 0, end);
-      if (!line.startsWith('OK ')) {
-        fail(line);
-        return;
-      }
-      socket.removeAllListeners();
-      socket.write('BEGIN\r\n');
-      resolve(data.subarray(end + 2));
-    };
-    socket.on('data', onData);
-    socket.once('error', (error) => fail(messageOf(error)));
-    socket.once('close', () => fail('it closed the connection'));
-  });
-}
-
 class Connection implements DBusPort {
   readonly ended: Promise<void>;
   private readonly socket: Socket;
@@ -89,12 +61,16 @@ class Connection implements DBusPort {
   private readonly open = new Map<number, Open>();
   private readonly listeners = new Set<(signal: Signal) => void>();
   private serial = 0;
-  private data: Buffer;
+  private readonly reader: BusReader;
+  private onLine: (line: string) => void = () => {};
 
-  constructor(socket: Socket, deps: DBusDeps, first: Buffer) {
+  constructor(socket: Socket, deps: DBusDeps) {
     this.socket = socket;
     this.deps = deps;
-    this.data = first;
+    this.reader = new BusReader({
+      onLine: (line) => this.onLine(line),
+      onMessage: (message) => this.handle(message),
+    });
     this.ended = new Promise((resolve) => {
       socket.once('close', () => {
         for (const serial of [...this.open.keys()]) {
@@ -108,6 +84,29 @@ class Connection implements DBusPort {
     // 'close' follows.
     socket.on('error', () => {});
     socket.on('data', (chunk) => this.receive(chunk));
+  }
+
+  /** SASL EXTERNAL: the kernel tells the bus who is at the other end, and that must be who we say that we are. */
+  authenticate(path: string): Promise<void> {
+    const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString('hex');
+    return new Promise((resolve, reject) => {
+      const fail = (why: string): void => {
+        this.socket.destroy();
+        reject(new CodedError('Unavailable', `the message bus at ${path} does not let us in: ${why}`));
+      };
+      this.onLine = (line) => {
+        if (!line.startsWith('OK ')) {
+          fail(line);
+          return;
+        }
+        this.reader.begin();
+        this.socket.write('BEGIN\r\n');
+        resolve();
+      };
+      this.socket.once('error', (error) => fail(messageOf(error)));
+      this.socket.once('close', () => fail('it closed the connection'));
+      this.socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
+    });
   }
 
   call(call: MethodCall, timeoutMs = TIMEOUT_MS): Promise<readonly DBusValue[]> {
@@ -167,14 +166,8 @@ class Connection implements DBusPort {
   }
 
   private receive(chunk: Buffer): void {
-    this.data = this.data.length === 0 ? chunk : Buffer.concat([this.data, chunk]);
     try {
-      for (let length = messageLength(this.data); length !== undefined && this.data.length >= length; ) {
-        const message = decodeMessage(this.data.subarray(0, length));
-        this.data = this.data.subarray(length);
-        this.handle(message);
-        length = messageLength(this.data);
-      }
+      this.reader.receive(chunk);
     } catch {
       // Out of step with the bus nothing more can be understood.
       this.socket.destroy();

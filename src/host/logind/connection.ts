@@ -1,7 +1,8 @@
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, messageOf } from '../../kit/errors.ts';
-import { decodeMessage, encodeMessage, type Message, messageLength } from '../dbus/message.ts';
+import { encodeMessage, type Message } from '../dbus/message.ts';
 import type { DBusValue, MethodCall } from '../dbus/port.ts';
+import { BusReader } from '../dbus/reader.ts';
 import { connectDescriptorSocket, type DescriptorSocket, type ReceivedDescriptor } from './descriptor-socket.ts';
 
 interface Reply {
@@ -34,9 +35,8 @@ export class DBusConnection {
   private readonly link: DescriptorSocket;
   private readonly pending = new Map<number, Pending>();
   private readonly listeners = new Set<(signal: Message) => void>();
-  private data = Buffer.alloc(0);
+  private readonly reader: BusReader;
   private received: ReceivedDescriptor[] = [];
-  private authenticated = false;
   private onLine: ((line: string) => void) | undefined;
   private over: string | undefined;
   private tellEnd: (why: string) => void = () => {};
@@ -47,6 +47,10 @@ export class DBusConnection {
     this.clock = clock;
     this.ended = new Promise((resolve) => {
       this.tellEnd = resolve;
+    });
+    this.reader = new BusReader({
+      onLine: (line) => this.onLine?.(line),
+      onMessage: (message) => this.dispatch(message),
     });
     link.socket.on('data', (piece) => {
       try {
@@ -116,7 +120,7 @@ export class DBusConnection {
     if (agreed !== 'AGREE_UNIX_FD') {
       throw new CodedError('Unimplemented', `the bus passes no file descriptors: ${agreed}`);
     }
-    this.authenticated = true;
+    this.reader.begin();
     this.link.socket.write('BEGIN\r\n');
   }
 
@@ -138,22 +142,7 @@ export class DBusConnection {
   private take(piece: Buffer): void {
     const descriptor = this.link.take();
     if (descriptor !== undefined) this.received.push(descriptor);
-    this.data = Buffer.concat([this.data, piece]);
-    if (!this.authenticated) {
-      const end = this.data.indexOf('\r\n');
-      if (end < 0) return;
-      const line = this.data.toString('latin1', 0, end);
-      this.data = this.data.subarray(end + 2);
-      this.onLine?.(line);
-      return;
-    }
-    for (;;) {
-      const length = messageLength(this.data);
-      if (length === undefined || this.data.length < length) return;
-      const message = decodeMessage(this.data.subarray(0, length));
-      this.data = this.data.subarray(length);
-      this.dispatch(message);
-    }
+    this.reader.receive(piece);
   }
 
   private dispatch(message: Message): void {

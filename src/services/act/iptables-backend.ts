@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { IptablesPort } from '../../host/iptables/port.ts';
-import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import { hasCode, messageOf } from '../../kit/errors.ts';
 import { type Logger, silent } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
 import { DesiredDispatch } from '../delta/iptables/desired-dispatch.ts';

@@ -3,7 +3,7 @@ import type { IpsetPort } from '../../host/ipset/port.ts';
 import type { IptablesPort } from '../../host/iptables/port.ts';
 import type { IpvsPort } from '../../host/ipvs/port.ts';
 import type { ServiceDevicePort } from '../../host/service-device/port.ts';
-import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import { hasCode, messageOf } from '../../kit/errors.ts';
 import { type Logger, silent } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
 import { countRules } from '../delta/iptables/kernel-belief.ts';
