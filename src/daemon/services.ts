@@ -117,22 +117,30 @@ export async function startServices(foundation: Foundation, deps: ServicesDeps):
   return loop;
 }
 
-/** A kernel that refuses rules must not keep a container from its end. */
-const RULES_PATIENCE_MS = 1_000;
+/** A kernel that refuses rules must not keep a container from its end; one that is slow may, for a while. */
+const REFUSED_PATIENCE_MS = 1_000;
+const SLOW_PATIENCE_MS = 5_000;
 
 /** So long a server has for connections that the kernel took for it before the rules led elsewhere. */
 const BACKLOG_MS = 50;
 
 /**
- * Waits until everything that was told of endpoints is in the kernel, a second at most, and then for connections that were
- * made just before: who closes its socket at SIGTERM resets those that it has not taken yet.
+ * Waits until everything that was told of endpoints is in the kernel, five seconds at most, and then for connections that
+ * were made just before: who closes its socket at SIGTERM resets those that it has not taken yet.
  */
-export async function rulesFollowed(loop: ServiceLoop, clock: Clock): Promise<void> {
+export async function rulesFollowed(loop: Pick<ServiceLoop, 'settled' | 'status'>, clock: Clock): Promise<void> {
   const patience = new AbortController();
-  const timer = clock.after(RULES_PATIENCE_MS, () => patience.abort(new Error('the Service rules are late')));
+  const giveUp = (): void => patience.abort(new Error('the Service rules are late'));
+  const families = () => loop.status().families;
+  const timers = [
+    clock.after(REFUSED_PATIENCE_MS, () => {
+      if (families().some(({ lastError }) => lastError !== undefined)) giveUp();
+    }),
+    clock.after(SLOW_PATIENCE_MS, giveUp),
+  ];
   await loop.settled(patience.signal).catch(() => {});
-  timer.cancel();
-  const followed = Math.max(0, ...loop.status().families.map(({ lastSyncedAt }) => lastSyncedAt ?? 0));
+  for (const timer of timers) timer.cancel();
+  const followed = Math.max(0, ...families().map(({ lastSyncedAt }) => lastSyncedAt ?? 0));
   const left = followed + BACKLOG_MS - clock.now();
   if (left > 0) await clock.sleep(Math.min(left, BACKLOG_MS));
 }
