@@ -17,6 +17,7 @@ import { silent } from '../src/kit/log.ts';
 import type { KubeObject } from '../src/model/meta.ts';
 import { resources } from '../src/model/resource.ts';
 import type { EndpointSlice, Service } from '../src/model/service.ts';
+import { unitStart } from '../test/harness/unit-start.ts';
 import { TestPki } from '../test/unit/cluster/test-pki.ts';
 
 const { values } = parseArgs({
@@ -248,9 +249,9 @@ const roles: Readonly<Record<string, (ca: string) => Promise<unknown>>> = {
 function start(role: string, port: number, ca = ''): ChildProcess {
   const sizes = ['--slices', String(slices), '--services', String(services), '--watches', String(watches)];
   const self = process.argv[1] ?? '';
-  return spawn(process.execPath, ['--max-semi-space-size=2', self, ...sizes, '--role', role, '--port', String(port)], {
+  return spawn(process.execPath, [...unitStart().flags, self, ...sizes, '--role', role, '--port', String(port)], {
     stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, BENCH_CA: ca },
+    env: { ...process.env, ...unitStart().env, BENCH_CA: ca },
   });
 }
 

@@ -55,7 +55,8 @@ try {
   put(
     'usr/bin/deckhand',
     `#!/bin/sh
-export MALLOC_ARENA_MAX="\${MALLOC_ARENA_MAX:-2}"
+export MALLOC_ARENA_MAX="\${MALLOC_ARENA_MAX:-2}" MALLOC_TRIM_THRESHOLD_="\${MALLOC_TRIM_THRESHOLD_:-65536}"
+export MALLOC_MMAP_THRESHOLD_="\${MALLOC_MMAP_THRESHOLD_:-65536}"
 exec /usr/bin/node --max-semi-space-size=2 /usr/lib/deckhand/deckhand.mjs "$@"
 `,
     0o755,

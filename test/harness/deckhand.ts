@@ -6,6 +6,7 @@ import { KubeClient } from './kube-client.ts';
 import type { NetnsDialer } from './netns-dialer.ts';
 import { isAlive, signal } from './process-identity.ts';
 import { projectRoot } from './project-root.ts';
+import { unitStart } from './unit-start.ts';
 import { waitFor } from './wait-for.ts';
 
 export interface DeckhandOptions {
@@ -85,16 +86,16 @@ export class Deckhand {
       'pod-cidr': options.podCidr ?? '10.244.1.0/24',
       'cluster-cidr': '10.244.0.0/16',
     };
+    const unit = unitStart();
     this.argv = [
       process.execPath,
-      '--max-semi-space-size=2',
+      ...unit.flags,
       deckhandBundle(),
       'run',
       ...Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)])),
       ...(options.args ?? []),
     ];
-    // As the unit starts it.
-    this.env = { ...process.env, MALLOC_ARENA_MAX: '2', ...options.env };
+    this.env = { ...process.env, ...unit.env, ...options.env };
     this.process = run.spawn('deckhand', this.argv, { netns, env: this.env });
   }
 

@@ -9,6 +9,7 @@ import { NODE_ADDRESS, openNetwork } from './harness-node.ts';
 import { HarnessRun, type StartedProcess } from './harness-run.ts';
 import { NetnsDialer } from './netns-dialer.ts';
 import { SocketBridge } from './socket-bridge.ts';
+import { unitStart } from './unit-start.ts';
 
 export interface JoinedNodeOptions {
   /** On the node's loopback. */
@@ -97,7 +98,7 @@ export class JoinedNode {
       writeFileSync(`${libDir}/config.yaml`, documents.map((one) => JSON.stringify(one)).join('\n---\n'));
       const argv = [
         process.execPath,
-        '--max-semi-space-size=2',
+        ...unitStart().flags,
         ...[deckhandBundle(), 'run', '--config', `${libDir}/config.yaml`, '--root-dir', `${libDir}/kubelet`],
         ...['--kubeconfig', kubeconfig, '--hostname-override', NODE_NAME],
         ...['--node-ip', NODE_ADDRESS, '--cluster-cidr', '10.244.0.0/16', ...(options.args ?? [])],
@@ -110,7 +111,7 @@ export class JoinedNode {
   }
 
   start(): void {
-    const env = { ...process.env, MALLOC_ARENA_MAX: '2' };
+    const env = { ...process.env, ...unitStart().env };
     this.process = this.run.spawn('deckhand', this.argv, { netns: this.netns, env });
   }
 
