@@ -27,6 +27,7 @@ import { type Pods, startPods } from './daemon/pods.ts';
 import { explainServiceIdentity } from './daemon/service-identity.ts';
 import { talkToServiceManager } from './daemon/service-manager.ts';
 import { rulesFollowed, startServices } from './daemon/services.ts';
+import { keepUtilChains } from './daemon/util-chains.ts';
 import type { CriRuntime, VersionInfo } from './host/cri/port.ts';
 import { RealCri } from './host/cri/real.ts';
 import { RealFiles } from './host/files/real.ts';
@@ -152,6 +153,7 @@ export async function setUnschedulable(
 async function start(foundation: Foundation, { signal, effective, flags }: DaemonOptions): Promise<void> {
   const { config, clock, log, metrics, closers } = foundation;
   await holdLockFile(foundation, signal);
+  const utilChains = keepUtilChains(foundation);
   const files = await makeDirectories(foundation);
   const bareMachine = await openMachine(foundation, files);
   const use = new MeasuredUse(clock);
@@ -205,6 +207,8 @@ async function start(foundation: Foundation, { signal, effective, flags }: Daemo
   const localReadiness = new LocalReadiness((error) =>
     log.error({ error: messageOf(error) }, 'a readiness listener failed'),
   );
+  // Two that write the same chain for the first time at once would both put a jump to it.
+  await utilChains;
   const services = await startServices(foundation, {
     caches,
     events,

@@ -214,6 +214,7 @@ export function configOf(complete: Complete, machineName: () => string, wrong: W
       leaseSeconds: kubelet.nodeLeaseDurationSeconds,
       maxImages: kubelet.nodeStatusMaxImages,
     },
+    makeIPTablesUtilChains: kubelet.makeIPTablesUtilChains,
     services: {
       mode: proxy.mode ?? 'auto',
       clusterCIDR: proxy.clusterCIDR,

@@ -245,6 +245,8 @@ export interface Config {
     /** -1: all. */
     readonly maxImages: number;
   };
+  /** kubelet's chains in iptables, for others. */
+  readonly makeIPTablesUtilChains: boolean;
   readonly services: {
     /** auto: nftables where this machine has it, else iptables; all else as kube-proxy without a mode. */
     readonly mode: 'auto' | 'iptables' | 'nftables' | 'ipvs';

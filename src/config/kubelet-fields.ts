@@ -212,7 +212,7 @@ export const kubeletFields = {
   kubeletCgroups: later(or(text(), '')),
   localStorageCapacityIsolation: yes(),
   logging,
-  makeIPTablesUtilChains: later(yes()),
+  makeIPTablesUtilChains: yes(),
   maxOpenFiles: or(integer(1, Number.MAX_SAFE_INTEGER), 1_000_000),
   maxParallelImagePulls: exactInteger(1),
   maxPods: or(integer(1), 110),

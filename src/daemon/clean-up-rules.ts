@@ -14,6 +14,7 @@ import { IptablesBackend } from '../services/act/iptables-backend.ts';
 import { IpvsBackend } from '../services/act/ipvs-backend.ts';
 import { deviceAlias } from '../services/act/ipvs-kernel.ts';
 import { NftablesBackend } from '../services/act/nftables-backend.ts';
+import { removeUtilChains } from '../services/act/util-chains.ts';
 import { canaryChain } from '../services/render/iptables/chains.ts';
 import { serviceDevice } from '../services/render/ipvs/sets.ts';
 import { tableName } from '../services/render/nftables/words.ts';
@@ -51,6 +52,10 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
   for (const family of families) {
     await attempt(`the ${family} table ${tableName} (nftables)`, () => removeNftables(family));
     await attempt(`the ${family} KUBE- chains (iptables)`, () => removeIptables(family, kubeProxy));
+    await attempt(`the ${family} chains that kubelet keeps (iptables)`, async () => {
+      const iptables = await openIptables({ family }).catch(() => undefined);
+      return iptables !== undefined && (await removeUtilChains(iptables));
+    });
     if (kubeProxy) {
       await attempt(`the ${family} table ${KUBE_PROXY_TABLE} (nftables)`, () => removeTable(family, KUBE_PROXY_TABLE));
     }

@@ -19,6 +19,7 @@ import {
 } from '../render/iptables/chains.ts';
 import { type RenderedBase, renderBase } from '../render/iptables/render-base.ts';
 import { type DispatchRule, type RenderedChain, renderServicePort } from '../render/iptables/render-service-port.ts';
+import { kubeletCanaryChain } from '../render/iptables/util-chains.ts';
 import { excerpt } from './excerpt.ts';
 import { refusePartial } from './refuse-partial.ts';
 import { sha256 } from './sha256.ts';
@@ -126,7 +127,9 @@ export class IptablesBackend implements ProxyBackend {
   }
 
   async cleanup(): Promise<void> {
-    const belief = await this.readBack(isOwnChain);
+    // Where somebody keeps kubelet's chains, the firewall among them stays (kube-proxy's clean-up leaves it always).
+    const isKept = (await this.iptables.list('filter', kubeletCanaryChain)) !== undefined;
+    const belief = await this.readBack((chain) => isOwnChain(chain) && !(isKept && chain === kubeletFirewallChain));
     const builder = new TransactionBuilder(belief);
     builder.removeEverything();
     const transaction = builder.build();

@@ -55,8 +55,8 @@ describe('flags by the rules of kubelet’s', () => {
     ['--storage_driver_db=x', [expect.stringMatching(/^warning --storage-driver-db: is a flag of cAdvisor/)]],
     ['--cleanup', [expect.stringMatching(/^error --cleanup: is a flag of kube-proxy that deckhand does not honour/)]],
     [
-      '--make-iptables-util-chains=false',
-      ['warning --make-iptables-util-chains: is false: it is known, but not yet honoured'],
+      '--kernel-memcg-notification',
+      ['warning --kernel-memcg-notification: is true: it is known, but not yet honoured'],
     ],
     ['--read-only-port=10255', []],
     ['--read-only-port=0', []],

@@ -81,7 +81,7 @@ function forwardRules(base: BaseRules, marked: string): string[] {
 }
 
 /** route_localnet lets others reach 127.0.0.0/8; this rule keeps them out (CVE-2020-8558). The text is kubelet's. */
-function localnetRule(): string {
+export function localnetRule(): string {
   const matches = [comment('block incoming localnet connections'), 'conntrack ! --ctstate RELATED,ESTABLISHED,DNAT'];
   return ruleText({ source: '! 127.0.0.0/8', destination: '127.0.0.0/8', matches, target: 'DROP' });
 }
