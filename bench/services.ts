@@ -1,6 +1,8 @@
+import { EventEmitter, once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
+import type { IptablesPort } from '../src/host/iptables/port.ts';
 import { openIptables } from '../src/host/iptables/real.ts';
 import { FakeNet } from '../src/host/net/fake.ts';
 import { FastNftables } from '../src/host/nftables/fast.ts';
@@ -13,7 +15,7 @@ import type { EndpointSlice, Service } from '../src/model/service.ts';
 import { IptablesBackend } from '../src/services/act/iptables-backend.ts';
 import { NftablesBackend } from '../src/services/act/nftables-backend.ts';
 import { ServiceLoop } from '../src/services/loop.ts';
-import type { ProxyBackend } from '../src/services/port.ts';
+import type { ProxyBackend, RuleChange } from '../src/services/port.ts';
 import { ProxyMetrics } from '../src/services/proxy-metrics.ts';
 import { createNetns, deleteNetns } from '../test/harness/netns.ts';
 import { tryCommand } from '../test/harness/run-command.ts';
@@ -47,6 +49,8 @@ interface Subject {
   readonly backend: ProxyBackend;
   /** Runs the writing command for next to nothing. */
   floor(): Promise<unknown>;
+  /** Milliseconds until now in which the writing command ran, where each change runs one. */
+  commandMs?(): number;
   /** CPU milliseconds of a process that stays beside this one. */
   otherCpuMs(): number;
   otherRss(): number;
@@ -73,8 +77,19 @@ async function subject(kind: string, prefix: readonly string[]): Promise<Subject
   const flavour = kind === 'legacy' ? 'legacy' : 'nft';
   const iptables = await openIptables({ family: 'IPv4', flavour, prefix });
   if (iptables === undefined) throw new Error(`no iptables-${flavour} here`);
+  let commandMs = 0;
+  const watched: IptablesPort = {
+    family: iptables.family,
+    flavour: iptables.flavour,
+    save: (table) => iptables.save(table),
+    list: (table, chain) => iptables.list(table, chain),
+    restore: async (text, signal) => {
+      commandMs += await timed(() => iptables.restore(text, signal));
+    },
+  };
   return {
-    backend: new IptablesBackend({ iptables, log: silent }),
+    backend: new IptablesBackend({ iptables: watched, log: silent }),
+    commandMs: () => commandMs,
     floor: () =>
       tryCommand([...prefix, `iptables-${flavour}-restore`, '--noflush'], { input: '*nat\n:BENCH -\nCOMMIT\n' }),
     otherCpuMs: () => 0,
@@ -107,11 +122,36 @@ function percentile(numbers: readonly number[], part: number): string {
 
 const shown = (times: readonly number[]): string => `p50 ${percentile(times, 0.5)} p99 ${percentile(times, 0.99)} ms`;
 
+/** The next sync to start takes what changes now; others that change meanwhile are not waited for. */
+function watchSyncs(backend: ProxyBackend): { watched: ProxyBackend; nextSync(): Promise<void> } {
+  let started = 0;
+  const ended = new EventEmitter();
+  ended.setMaxListeners(0);
+  const watched: ProxyBackend = Object.create(backend, {
+    sync: {
+      value: async (change: RuleChange, signal?: AbortSignal) => {
+        const turn = ++started;
+        try {
+          return await backend.sync(change, signal);
+        } finally {
+          ended.emit(String(turn));
+        }
+      },
+    },
+  });
+  return {
+    watched,
+    nextSync: async () => {
+      await once(ended, String(started + 1));
+    },
+  };
+}
+
 async function measure(kind: string, amount: number): Promise<void> {
   const netns = `dhbench-${process.pid}`;
   await createNetns(netns);
   const prefix = ['nsenter', `--net=/run/netns/${netns}`];
-  const { backend, floor, otherCpuMs, otherRss, close } = await subject(kind, prefix);
+  const { backend, floor, commandMs, otherCpuMs, otherRss, close } = await subject(kind, prefix);
   const services = new FakeView<Service>();
   const slices = new FakeView<EndpointSlice>();
   for (let index = 0; index < amount; index++) {
@@ -119,6 +159,7 @@ async function measure(kind: string, amount: number): Promise<void> {
     // One Service with three endpoints is there throughout, as in any cluster.
     slices.put(compactSlice(index, index === 0 ? 3 : 2));
   }
+  const { watched, nextSync } = watchSyncs(backend);
   const loop = new ServiceLoop(
     { facts: { ...facts, localDetector: { kind: 'clusterCIDR', cidrs: ['11.0.0.0/8'] } }, minSyncMs: 0 },
     {
@@ -127,7 +168,7 @@ async function measure(kind: string, amount: number): Promise<void> {
       metrics: new ProxyMetrics(new Metrics()),
       services,
       slices,
-      backends: [backend],
+      backends: [watched],
       net: new FakeNet({}, ['192.168.0.2', '127.0.0.1']),
     },
   );
@@ -140,8 +181,9 @@ async function measure(kind: string, amount: number): Promise<void> {
     });
     delay.disable();
     const change = async (turn: number): Promise<void> => {
+      const inKernel = nextSync();
       slices.put(compactSlice(1 + (Math.floor(turn / 2) % Math.max(1, amount - 1)), turn % 2 === 0 ? 3 : 2));
-      await loop.settled();
+      await inKernel;
     };
     for (let turn = 0; turn < 4; turn++) await change(turn);
     const floors: number[] = [];
@@ -149,7 +191,14 @@ async function measure(kind: string, amount: number): Promise<void> {
     const cpu = process.cpuUsage();
     const other = otherCpuMs();
     const quiet: number[] = [];
-    for (let turn = 0; turn < changes; turn++) quiet.push(await timed(() => change(turn)));
+    const ratios: number[] = [];
+    for (let turn = 0; turn < changes; turn++) {
+      const before = commandMs?.() ?? 0;
+      const time = await timed(() => change(turn));
+      quiet.push(time);
+      if (commandMs !== undefined) ratios.push(time / (commandMs() - before));
+    }
+    const ratio = ratios.length === 0 ? '' : ` (${percentile(ratios, 0.5)} times the command with the same text)`;
     const { user, system } = process.cpuUsage(cpu);
     const cpuPerThousand = (((user + system) / 1000 + otherCpuMs() - other) / changes).toFixed(2);
 
@@ -170,7 +219,7 @@ async function measure(kind: string, amount: number): Promise<void> {
     const rss = Math.round(process.memoryUsage.rss() / 1024 / 1024);
     say(
       `${kind.padEnd(9)} ${String(amount).padStart(6)} Services: cold ${Math.round(cold)} ms (longest stall ` +
-        `${Math.round(delay.max / 1e6)} ms); one endpoint: ${shown(quiet)}; with ${rate} changes a second beside: ` +
+        `${Math.round(delay.max / 1e6)} ms); one endpoint: ${shown(quiet)}${ratio}; with ${rate} changes a second beside: ` +
         `${shown(busy)}; the command alone ${percentile(floors, 0.5)} ms; CPU ${cpuPerThousand} s per 1,000 changes; ` +
         `RSS ${rss} MiB + ${otherRss().toFixed(1)} MiB`,
     );
