@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { Service } from '../../../src/model/service.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
-import { cgroupFile, fingerprint, get, kubectl, Load, pod, pods, run, unitProperty } from './machine.ts';
+import { drained, healthyJournal, tasks, treatedJournal } from './end-checks.ts';
+import { api, cgroupFile, fingerprint, get, Load, pod, pods, run, unitProperty } from './machine.ts';
 
 /** One thing that is seen to hold in the machine; returns a sentence with its figures. */
 export interface Check {
@@ -13,7 +15,7 @@ export interface Check {
 }
 
 /** Software emulation is some twenty times slower than the machine that it runs on. */
-const SLOWLY = { timeoutMs: 300_000, intervalMs: 1000 };
+const SLOWLY = { timeoutMs: 900_000, intervalMs: 1000 };
 /** A fifth of an emulated processor answers no probe within a second. */
 function unhurried(manifest: string): string {
   return manifest
@@ -48,7 +50,7 @@ async function allReady(): Promise<void> {
 const mainPid = async (): Promise<number> => Number(await unitProperty('deckhand', 'MainPID'));
 
 async function serviceUrl(): Promise<string> {
-  return `http://${(await kubectl('get', 'service', 'web', '-o', 'jsonpath={.spec.clusterIP}')).trim()}/`;
+  return `http://${(await api.read<Service>('/api/v1/namespaces/default/services/web')).spec?.clusterIP}/`;
 }
 
 /** Lets something happen to the daemon under load and holds that neither pods nor requests notice. */
@@ -58,7 +60,7 @@ async function undisturbed(happens: () => Promise<void>): Promise<string> {
   const began = performance.now();
   await happens();
   const tookMs = performance.now() - began;
-  await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+  await waitFor('the API', () => api.text('/api/v1/nodes'), SLOWLY);
   await pause(3000);
   await load.stop();
   const after = await fingerprint();
@@ -90,6 +92,21 @@ export const firstBoot: readonly Check[] = [
       const text = await unitProperty('deckhand', 'StatusText');
       must(text.startsWith('node '), `StatusText is ${JSON.stringify(text)}`);
       return `${seconds.toFixed(1)} s; ${text}`;
+    },
+  },
+  {
+    title: 'systemd-analyze says of the unit what docs/hardening.md says',
+    run: async () => {
+      const said = await run('systemd-analyze', 'security', '--no-pager', 'deckhand.service');
+      const level =
+        said
+          .trim()
+          .split('\n')
+          .at(-1)
+          ?.replace(/[^ -~]/g, '')
+          .trim() ?? '';
+      must(/: 6\.1 /.test(level), level);
+      return level;
     },
   },
   {
@@ -139,6 +156,7 @@ export const firstBoot: readonly Check[] = [
       return `reason OOMKilled, exit code ${terminated.exitCode}`;
     },
   },
+  healthyJournal,
   {
     title: 'kill -9: systemd starts it anew, nothing is lost',
     run: () =>
@@ -174,7 +192,7 @@ export const firstBoot: readonly Check[] = [
         const args = mode === '' ? defaults : defaults.replace('--node-ip', `--proxy-mode ${mode} --node-ip`);
         writeFileSync('/etc/default/deckhand', args);
         await run('systemctl', 'restart', 'deckhand');
-        await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+        await waitFor('the API', () => api.text('/api/v1/nodes'), SLOWLY);
       };
       const isGone = (file: string, ...args: string[]): Promise<boolean> =>
         run(file, ...args).then(
@@ -212,7 +230,9 @@ export const firstBoot: readonly Check[] = [
     run: () =>
       undisturbed(async () => {
         const url = await serviceUrl();
+        const before = await tasks();
         await run('systemctl', 'stop', 'deckhand');
+        must((await tasks()) === before, `containers differ: ${before} → ${await tasks()}`);
         must((await get(url)).startsWith('web-'), 'the Service does not answer while the daemon is down');
         await run('systemctl', 'start', 'deckhand');
       }),
@@ -226,6 +246,30 @@ export const firstBoot: readonly Check[] = [
         await started(before);
       }),
   },
+  treatedJournal,
+  drained,
+];
+
+/** For every run. */
+export const shortChecks: readonly Check[] = [
+  {
+    title: 'a pod runs, with its limits on cgroup v2, and its Service answers',
+    run: async () => {
+      const [web = ''] = unhurried(readFileSync('/vmtest/examples/20-web.yaml', 'utf8')).split('\n---\n');
+      const others = ['10-config.yaml', '30-services.yaml'].map((name) =>
+        readFileSync(`/vmtest/examples/${name}`, 'utf8'),
+      );
+      writeFileSync('/etc/deckhand/manifests/short.yaml', [...others, web].join('\n---\n'));
+      const began = performance.now();
+      const { uid } = await waitFor('the pod', async () => (await pods())[0]?.metadata, SLOWLY);
+      const url = await waitFor('the Service', () => serviceUrl().catch(() => undefined), SLOWLY);
+      await waitFor('its answer', async () => (await get(url).catch(() => '')).trim() === 'web-1', SLOWLY);
+      const limit = cgroupFile(`/kubepods/burstable/pod${uid}`, 'memory.max');
+      must(limit === '67108864', `memory.max is ${limit}`);
+      return `${url} answers after ${((performance.now() - began) / 1000).toFixed(0)} s; memory.max ${limit}`;
+    },
+  },
+  healthyJournal,
 ];
 
 export const secondBoot: readonly Check[] = [
@@ -233,7 +277,7 @@ export const secondBoot: readonly Check[] = [
     title: 'after a reboot the pods come back by themselves',
     run: async () => {
       const began = performance.now();
-      await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+      await waitFor('the API', () => api.text('/api/v1/nodes'), SLOWLY);
       await allReady();
       const restarts = (await pods())
         .filter(({ metadata }) => REPLICAS.includes(metadata.name ?? ''))

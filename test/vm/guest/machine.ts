@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import type { Pod } from '../../../src/model/pod.ts';
+import { Api } from './api.ts';
 
 /** Runs a program; throws with what it wrote when it fails. */
 export function run(file: string, ...args: readonly string[]): Promise<string> {
@@ -16,13 +17,13 @@ export function run(file: string, ...args: readonly string[]): Promise<string> {
 export const kubectl = (...args: readonly string[]): Promise<string> =>
   run('kubectl', '--kubeconfig', '/var/lib/deckhand/kubeconfig', ...args);
 
+export const api = new Api('/var/lib/deckhand/kubeconfig');
+
 export async function pods(): Promise<Pod[]> {
-  return (JSON.parse(await kubectl('get', 'pods', '-o', 'json')) as { items: Pod[] }).items;
+  return (await api.read<{ items: Pod[] }>('/api/v1/namespaces/default/pods')).items;
 }
 
-export async function pod(name: string): Promise<Pod> {
-  return JSON.parse(await kubectl('get', 'pod', name, '-o', 'json')) as Pod;
-}
+export const pod = (name: string): Promise<Pod> => api.read<Pod>(`/api/v1/namespaces/default/pods/${name}`);
 
 /** A property of a unit, such as ActiveState. */
 export async function unitProperty(unit: string, name: string): Promise<string> {
@@ -50,7 +51,7 @@ export class Load {
   private stopped = false;
   private readonly done: Promise<void>;
 
-  constructor(url: string, everyMs = 20) {
+  constructor(url: string, everyMs = 40) {
     this.done = this.loop(url, everyMs);
   }
 

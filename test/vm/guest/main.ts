@@ -1,15 +1,19 @@
 // Runs in the virtual machine, as a unit of its systemd: makes what is seen to hold a line each on the second serial port.
 import { existsSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
-import { type Check, firstBoot, secondBoot } from './checks.ts';
+import { hostname } from 'node:os';
+import { type Check, firstBoot, secondBoot, shortChecks } from './checks.ts';
+import { controlPlane } from './control-plane.ts';
 import { run } from './machine.ts';
+import { answerNeighbour, NEIGHBOUR } from './neighbour.ts';
+import { pairChecks } from './pair-checks.ts';
 import { lastChecks, podChecks, shutdownChecks } from './pod-checks.ts';
 import { serviceChecks } from './service-checks.ts';
 
 /** How often the machine was booted before. */
 const BOOTS = '/vmtest/boots';
-/** Which group of checks is wanted, and after a "/" a pattern of their titles; without the file all of them are. */
-const ONLY = '/vmtest/only';
-const LIMIT_MS = 6 * 60_000;
+/** Which groups of checks are wanted, and after a "/" a pattern of their titles. */
+const GROUPS = '/vmtest/groups';
+const LIMIT_MS = 20 * 60_000;
 const port = openSync('/dev/ttyS1', 'w');
 const tell = (line: string): void => void writeSync(port, `${line.replaceAll('\n', ' ⏎ ')}\n`);
 
@@ -48,25 +52,23 @@ async function check(checks: readonly Check[], words: string): Promise<void> {
 }
 
 /** What is seen to hold from one boot to the next. */
-function boots(only: string): readonly (readonly Check[])[] {
-  if (only === 'services') return [serviceChecks];
-  const withPods = only !== 'package';
-  const first = [
-    ...(only === '' ? serviceChecks : []),
-    install,
-    ...(only === 'pods' ? firstBoot.slice(0, 1) : firstBoot),
-  ];
+function boots(groups: readonly string[]): readonly (readonly Check[])[] {
+  if (groups.includes('services')) return [serviceChecks];
+  if (groups.includes('two-nodes')) return [pairChecks];
+  if (groups.includes('short')) return [[install, ...firstBoot.slice(0, 1), ...shortChecks]];
+  const [withPackage, withPods] = [groups.includes('package'), groups.includes('pods')];
+  const first = [install, ...(withPackage ? firstBoot : firstBoot.slice(0, 1))];
   return [
     [...first, ...(withPods ? podChecks : [])],
-    [...(only === 'pods' ? [] : secondBoot), ...(withPods ? shutdownChecks : [])],
+    [...(withPackage ? secondBoot : []), ...(withPods ? shutdownChecks : [])],
     ...(withPods ? [lastChecks] : []),
   ];
 }
 
-try {
-  const [only = '', words = ''] = existsSync(ONLY) ? readFileSync(ONLY, 'utf8').trim().split('/') : [];
+async function runChecks(): Promise<void> {
+  const [groups = '', words = ''] = readFileSync(GROUPS, 'utf8').trim().split('/');
   const number = existsSync(BOOTS) ? Number(readFileSync(BOOTS, 'utf8')) : 0;
-  const all = boots(only);
+  const all = boots(groups.split(','));
   if (number === 0) {
     tell(
       `machine ${(await run('uname', '-r')).trim()}, ${(await run('containerd', '--version')).trim()}, Node ${process.version}`,
@@ -81,8 +83,16 @@ try {
     tell('end');
     await run('systemctl', 'poweroff');
   }
-} catch (error) {
-  tell(`not ok the machine | ${error instanceof Error ? error.stack : error}`);
-  tell('end');
-  await run('systemctl', 'poweroff');
+}
+
+if (process.argv[2] === 'control-plane') await controlPlane();
+else if (hostname() === NEIGHBOUR) await answerNeighbour();
+else {
+  try {
+    await runChecks();
+  } catch (error) {
+    tell(`not ok the machine | ${error instanceof Error ? error.stack : error}`);
+    tell('end');
+    await run('systemctl', 'poweroff');
+  }
 }

@@ -2,9 +2,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { pause, waitFor } from '../../harness/wait-for.ts';
 import type { Check } from './checks.ts';
 import { startAsKubelet } from './kubelet-shaped.ts';
-import { cgroupFile, kubectl, pod, run, unitProperty } from './machine.ts';
+import { api, cgroupFile, kubectl, pod, pods, run, unitProperty } from './machine.ts';
 
-const SLOWLY = { timeoutMs: 300_000, intervalMs: 1000 };
+const SLOWLY = { timeoutMs: 900_000, intervalMs: 1000 };
 const CONFIG = '/etc/deckhand/config.yaml';
 const BUSYBOX = 'deckhand.local/busybox:1';
 const STAY = "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done";
@@ -66,7 +66,7 @@ async function configure(fields: Readonly<Record<string, unknown>>): Promise<voi
   writeFileSync(CONFIG, JSON.stringify(document));
   await run('systemctl', 'restart', 'deckhand');
   must((await unitProperty('deckhand', 'ActiveState')) === 'active', 'not active with the new configuration');
-  await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+  await waitFor('the API', () => api.text('/api/v1/nodes'), SLOWLY);
 }
 
 const CLASSES = [
@@ -123,7 +123,7 @@ async function classesGo(): Promise<void> {
   await kubectl('delete', 'pod', '--wait=false', ...CLASSES.map(({ name }) => name));
   await waitFor(
     'the pods of all classes to go',
-    async () => !(await kubectl('get', 'pods', '-o', 'name')).includes('qos-') || undefined,
+    async () => !(await pods()).some(({ metadata }) => metadata.name?.startsWith('qos-')),
     SLOWLY,
   );
 }
@@ -159,7 +159,7 @@ const pressure: Check = {
   run: async () => {
     await apply(podOf('pressed', { limits: { cpu: '100m' } }, 'while :; do :; done'));
     await running('pressed');
-    const raw = (path: string): Promise<string> => kubectl('get', '--raw', `/api/v1/nodes/vm/proxy${path}`);
+    const raw = (path: string): Promise<string> => api.text(`/api/v1/nodes/vm/proxy${path}`);
     interface Summary {
       readonly pods: { podRef: { name: string }; cpu?: { psi?: { some: { total: number; avg10: number } } } }[];
     }
@@ -290,7 +290,7 @@ const nfs: Check = {
     const { uid } = await running('nfs-reads');
     await waitFor(
       'the word to be read',
-      async () => (await kubectl('logs', 'nfs-reads')).includes('shared') || undefined,
+      async () => (await api.text('/api/v1/namespaces/default/pods/nfs-reads/log')).includes('shared'),
       SLOWLY,
     );
     must(readFileSync('/srv/share/word', 'utf8') === 'shared\n', 'the server has something else');
@@ -338,7 +338,7 @@ const shutdownAhead: Check = {
   title: 'deckhand holds a delay lock of logind, for as long as its pods may take',
   run: async () => {
     await configure({ shutdownGracePeriod: '60s', shutdownGracePeriodCriticalPods: '10s' });
-    const script = `trap 'sleep 3; date +%s%3N > /vmtest/ended; exit 0' TERM; while :; do sleep 1000 & wait $!; done`;
+    const script = `trap 'sleep 3; date +%s > /vmtest/ended; exit 0' TERM; while :; do sleep 1000 & wait $!; done`;
     const object = podOf('ends-in-order', {}, script, { volumeMounts: [{ name: 'host', mountPath: '/vmtest' }] }) as {
       spec: Record<string, unknown>;
     };
@@ -356,7 +356,7 @@ const shutdownBehind: Check = {
   title: 'the reboot waited for a pod to end in order',
   run: async () => {
     must(existsSync(ENDED), 'its pod was killed before it could end');
-    await waitFor('the API', () => kubectl('get', 'nodes'), SLOWLY);
+    await waitFor('the API', () => api.text('/api/v1/nodes'), SLOWLY);
     const { status } = await pod('ends-in-order');
     must(status?.phase === 'Failed' || status?.phase === 'Succeeded', `its phase is ${status?.phase}`);
     return `ended by itself at ${readFileSync(ENDED, 'utf8').trim()}; phase ${status?.phase}, ${status?.reason}: ${status?.message}`;

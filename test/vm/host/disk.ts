@@ -44,6 +44,24 @@ ExecStart=/bin/sh -c 'ip link add uplink type dummy && ip address add 192.0.2.1/
 [Install]
 WantedBy=multi-user.target
 `;
+// The two machines of a cable, worker-1 and worker-2, with addresses of the lab's.
+const CABLE = `[Unit]
+Description=a cable to the other machine
+Before=network-online.target network.target containerd.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /vmtest/cable.sh
+[Install]
+WantedBy=multi-user.target
+`;
+const CABLE_SCRIPT = `set -eu
+until [ -e /sys/class/net/eth0 ]; do sleep 1; done
+name=$(cat /proc/sys/kernel/hostname)
+ip address add "192.168.56.1\${name#worker-}/24" dev eth0
+ip link set eth0 up
+ip route add default via 192.168.56.1
+`;
 const CHECKS = `[Unit]
 Description=the checks of deckhand's test suite
 After=multi-user.target containerd.service vmnet.service
@@ -58,18 +76,23 @@ const SLOW = `[Service]
 WatchdogSec=40
 `;
 
-/** Of the checks in the guest: of Service rules by themselves, of the package as it is installed, and of pods and their cgroups. */
-export const checkGroups = ['services', 'package', 'pods'] as const;
+/**
+ * Of the checks in the guest: of Service rules by themselves, of the package as it is installed, of pods and their cgroups,
+ * of two machines of one cluster, and a few for every run.
+ */
+export const checkGroups = ['services', 'package', 'pods', 'two-nodes', 'short'] as const;
+
+/** The same, to be written to by another machine. */
+export async function copyOf(disk: Disk, path: string): Promise<Disk> {
+  await runCommand(['cp', '--sparse=always', disk.image, path], { timeoutMs: 300_000 });
+  return { ...disk, image: path };
+}
 
 /** A disk with the machine, the package under test, a newer build of it, images, examples and the checks. */
-export async function makeDisk(
-  directory: string,
-  archive: string,
-  guestBundle: string,
-  only: string | undefined,
-): Promise<Disk> {
+export async function makeDisk(directory: string, archive: string, guestBundle: string, groups: string): Promise<Disk> {
   const tree = join(directory, 'tree');
-  const withPackage = !(only?.startsWith('services') ?? false);
+  const withPackage = !groups.startsWith('services');
+  const isPair = groups.startsWith('two-nodes');
   mkdirSync(tree, { recursive: true });
   try {
     await runCommand(['tar', '-xf', archive, '-C', tree]);
@@ -79,28 +102,32 @@ export async function makeDisk(
     };
     put('etc/hostname', 'vm\n');
     put('etc/fstab', '/dev/vda / ext4 rw,noatime 0 1\n');
-    put('etc/containerd/config.toml', CONTAINERD);
-    put('etc/cni/net.d/10-deckhand.conflist', JSON.stringify(CNI));
-    put('etc/systemd/system/vmnet.service', NETWORK);
+    if (!isPair) {
+      put('etc/containerd/config.toml', CONTAINERD);
+      put('etc/cni/net.d/10-deckhand.conflist', JSON.stringify(CNI));
+      put(
+        'etc/default/deckhand',
+        'DECKHAND_ARGS=--config /etc/deckhand/config.yaml --manifests /etc/deckhand/manifests --node-ip 192.0.2.1 --pod-cidr 10.244.1.0/24\n',
+      );
+    }
+    put('etc/systemd/system/vmnet.service', isPair ? CABLE : NETWORK);
+    put('vmtest/cable.sh', CABLE_SCRIPT);
     put('etc/systemd/system/vmtest.service', CHECKS);
     put('etc/systemd/system/deckhand.service.d/slow.conf', SLOW);
-    put(
-      'etc/default/deckhand',
-      'DECKHAND_ARGS=--config /etc/deckhand/config.yaml --manifests /etc/deckhand/manifests --node-ip 192.0.2.1 --pod-cidr 10.244.1.0/24\n',
-    );
     for (const unit of ['vmnet', 'vmtest', 'containerd']) {
       await runCommand(['systemctl', `--root=${tree}`, 'enable', `${unit}.service`]);
     }
     const vmtest = join(tree, 'vmtest');
-    mkdirSync(vmtest);
+    mkdirSync(vmtest, { recursive: true });
     cpSync(guestBundle, join(vmtest, 'vm-guest.mjs'));
-    if (only !== undefined) put('vmtest/only', only);
+    put('vmtest/groups', groups);
     // What the checks start by its path in the project.
     put('vmtest/package.json', '{}');
     for (const script of ['test/host/services/table-agent.mjs']) {
       cpSync(join(projectRoot(), script), join(vmtest, script));
     }
     cpSync(join(projectRoot(), 'examples'), join(vmtest, 'examples'), { recursive: true });
+    cpSync(join(projectRoot(), 'lab'), join(vmtest, 'lab'), { recursive: true });
     mkdirSync(join(vmtest, 'images'));
     for (const { path } of withPackage ? buildImages() : []) cpSync(path, join(vmtest, 'images', basename(path)));
     const build = (folder: string, version: string): Promise<string> =>
@@ -114,7 +141,7 @@ export async function makeDisk(
       ]);
     if (withPackage) {
       await build('package', '0.1.0~vm1');
-      await build('upgrade', '0.1.0~vm2');
+      if (groups.includes('package')) await build('upgrade', '0.1.0~vm2');
     }
     const boot = readdirSync(join(tree, 'boot'));
     const take = (prefix: string): string => {

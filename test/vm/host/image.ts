@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { runCommand } from '../../harness/run-command.ts';
 
 const SUITE = 'trixie';
+/** Where images are kept. */
+export const CACHE = process.env['DECKHAND_VM_CACHE'] ?? '/var/cache/deckhand-vm';
 const MIRROR = 'http://deb.debian.org/debian';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** What deckhand's package depends on and recommends, a machine around it, and kubectl to look at it. */
@@ -24,13 +26,18 @@ const PACKAGES = [
   ],
 ];
 
-/** The root file system of a Debian machine as a tar archive, made once for each list of packages. */
-export async function baseImage(cacheDir: string, say: (text: string) => void): Promise<string> {
+/** Where the archive of baseImage is, once it was made. */
+export function imagePath(cacheDir: string): string {
   const key = createHash('sha256')
     .update([SUITE, ...PACKAGES].join(' '))
     .digest('hex')
     .slice(0, 12);
-  const archive = join(cacheDir, `root-${SUITE}-${key}.tar`);
+  return join(cacheDir, `root-${SUITE}-${key}.tar`);
+}
+
+/** The root file system of a Debian machine as a tar archive, made once for each list of packages. */
+export async function baseImage(cacheDir: string, say: (text: string) => void): Promise<string> {
+  const archive = imagePath(cacheDir);
   if (existsSync(archive)) {
     say(`${archive} is there`);
     return archive;

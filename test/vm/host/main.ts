@@ -1,69 +1,102 @@
-// npm run test:vm: a Debian 13 machine with systemd, cgroup v2 and Debian's own kernel, in software emulation, in which the
-// package is installed and used. The last line counts: "N passed, N failed". `--only services` or `--only package` runs one
-// group of checks alone, `--only services/PATTERN` those of the group whose titles match.
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+// npm run test:vm: Debian 13 machines with systemd, cgroup v2 and Debian's own kernel, in software emulation, in which the
+// package is installed and used. The last line counts: "N passed, N failed". `--only services`, package, pods or two-nodes
+// runs one group of checks alone, `--only services/PATTERN` those of it whose titles match; `--only short` is for every run
+// (.ci/run).
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { projectRoot } from '../../harness/project-root.ts';
-import { checkGroups, makeDisk } from './disk.ts';
-import { baseImage } from './image.ts';
+import { checkGroups, copyOf, makeDisk } from './disk.ts';
+import { baseImage, CACHE } from './image.ts';
+import { Machine } from './machine.ts';
 
-const CACHE = process.env['DECKHAND_VM_CACHE'] ?? '/var/cache/deckhand-vm';
-const DEADLINE_MS = 120 * 60_000;
-const KVM_IS_BROKEN = 'tcg,thread=multi';
+/** What has a machine each, one after the other: side by side they take as long. Pods go on where the package has ended. */
+const MACHINES = ['services', 'package,pods', 'two-nodes'] as const;
 
-const [flag, group] = process.argv.slice(2);
-const only = checkGroups.find((one) => one === group?.split('/')[0]);
+const [flag, wanted] = process.argv.slice(2);
+const only = checkGroups.find((one) => one === wanted?.split('/')[0]);
 if (flag !== undefined && (flag !== '--only' || only === undefined)) {
   console.error(`test:vm: expected --only and one of ${checkGroups.join(', ')}`);
   process.exit(2);
 }
 
 const began = performance.now();
-const say = (text: string): void =>
-  console.log(`${((performance.now() - began) / 1000).toFixed(0).padStart(5)} s  ${text}`);
-
+const groups: readonly string[] = wanted === undefined ? MACHINES : [wanted];
 const directory = mkdtempSync(join(tmpdir(), 'deckhand-vm-'));
-let passed = 0;
-let failed = 0;
+const running = new Set<Machine>();
+let interrupted = false;
+const counts = { passed: 0, failed: 0 };
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    interrupted = true;
+    for (const machine of running) machine.stop();
+  });
+}
+
+function say(text: string): void {
+  if (text.startsWith('ok ')) counts.passed++;
+  if (text.startsWith('not ok ')) counts.failed++;
+  const seconds = ((performance.now() - began) / 1000).toFixed(0).padStart(5);
+  console.log(`${seconds} s  ${text.replaceAll(' ⏎ ', '\n         ')}`);
+}
+
+/** Runs machines of which the first says when the checks are over. */
+async function watch(machines: readonly Machine[]): Promise<void> {
+  let ended = false;
+  const [first] = machines;
+  await Promise.all(
+    machines.map(async (machine) => {
+      running.add(machine);
+      await machine.run((line) => {
+        if (line === 'end') ended = true;
+        if (line !== '') say(line);
+      });
+      running.delete(machine);
+      if (machine === first && !ended) {
+        say(`not ok the machine ended before its checks did; its console:\n${machine.lastWords}`);
+      }
+      // Nobody is left to end the others.
+      if (machine === first) for (const other of machines) other.stop();
+    }),
+  );
+}
+
+async function runGroup(group: string, archive: string): Promise<void> {
+  const own = join(directory, group.replaceAll(/[^a-z-]/g, '_').slice(0, 20));
+  mkdirSync(own);
+  say(`${group}: a disk with the package, images and checks`);
+  const disk = await makeDisk(own, archive, join(projectRoot(), 'dist/vm-guest.mjs'), group);
+  say('booting');
+  if (!group.startsWith('two-nodes')) {
+    await watch([new Machine({ disk, console: join(own, 'console.log'), memoryMiB: 3072 })]);
+  } else {
+    const disks = [disk, await copyOf(disk, join(own, 'disk-2.img'))];
+    const machines = disks.map((one, index) => {
+      const [local, remote] = index === 0 ? ['1', '2'] : ['2', '1'];
+      return new Machine({
+        disk: one,
+        console: join(own, `console-${local}.log`),
+        memoryMiB: 2048,
+        append: `systemd.hostname=worker-${local} net.ifnames=0`,
+        cable: {
+          local: join(own, `net-${local}`),
+          remote: join(own, `net-${remote}`),
+          mac: `52:54:00:00:00:0${local}`,
+        },
+      });
+    });
+    await watch(machines);
+  }
+  rmSync(own, { recursive: true, force: true });
+}
+
 try {
   const archive = await baseImage(CACHE, say);
-  say('a disk with the package, images and checks');
-  const { image, kernel, initrd } = await makeDisk(directory, archive, join(projectRoot(), 'dist/vm-guest.mjs'), group);
-  say('booting');
-  const console_ = join(directory, 'console.log');
-  const machine = spawn(
-    'qemu-system-x86_64',
-    [
-      ...['-accel', KVM_IS_BROKEN, '-cpu', 'Nehalem', '-smp', '2', '-m', '3072', '-nographic', '-monitor', 'none'],
-      ...['-kernel', kernel, '-initrd', initrd, '-append', 'root=/dev/vda rw console=ttyS0 quiet panic=5 psi=1'],
-      ...['-drive', `file=${image},if=virtio,format=raw,cache=unsafe`, '-nic', 'none'],
-      ...['-serial', `file:${console_}`, '-serial', 'stdio'],
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  const stop = (): void => void machine.kill('SIGKILL');
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
-  const late = setTimeout(stop, DEADLINE_MS);
-  let ended = false;
-  for await (const line of createInterface({ input: machine.stdout })) {
-    const text = line.trim();
-    if (text.startsWith('ok ')) passed++;
-    if (text.startsWith('not ok ')) failed++;
-    if (text === 'end') ended = true;
-    if (text !== '') say(text.replaceAll(' ⏎ ', '\n         '));
-  }
-  clearTimeout(late);
-  if (!ended) {
-    failed++;
-    const tail = existsSync(console_) ? readFileSync(console_, 'utf8').slice(-3000) : '';
-    say(`not ok the machine ended before its checks did; its console:\n${tail}`);
-  }
+  for (const group of groups) if (!interrupted) await runGroup(group, archive);
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+const report = process.env['DECKHAND_VM_REPORT'];
+if (report !== undefined) writeFileSync(report, JSON.stringify(counts));
+console.log(`${counts.passed} passed, ${counts.failed} failed`);
+process.exitCode = counts.failed > 0 || counts.passed === 0 ? 1 : 0;
