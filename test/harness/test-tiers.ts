@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CACHE, imagePath } from '../vm/host/image.ts';
 import { cleanup } from './cleanup.ts';
 import { type Leak, newSince, snapshot } from './leak-check.ts';
 import { projectRoot } from './project-root.ts';
@@ -111,6 +112,35 @@ async function runChecks(): Promise<void> {
   }
 }
 
+/** The package in a virtual machine, for a moment, where there is an image of one already: to make it takes long. */
+async function runMachine(reports: string): Promise<void> {
+  const since = performance.now();
+  const image = imagePath(CACHE);
+  const lacks = ['qemu-system-x86_64', 'mke2fs', 'systemctl'].find((program) => !isInstalled(program));
+  const reason =
+    lacks !== undefined
+      ? `no ${lacks} here`
+      : existsSync(image)
+        ? undefined
+        : `no ${image}; \`npm run test:vm\` makes it`;
+  if (reason !== undefined) {
+    say(`virtual machine: skipped, ${reason}`);
+    add('machine', { passed: 0, failed: 0, skipped: 1 }, since);
+    return;
+  }
+  say('virtual machine: npm run test:vm -- --only short');
+  const report = join(reports, 'machine.json');
+  process.env['DECKHAND_VM_REPORT'] = report;
+  await run([process.execPath, join(root, 'dist/test-vm.mjs'), '--only', 'short']);
+  const none = { passed: 0, failed: 1 };
+  const counts = existsSync(report) ? (JSON.parse(readFileSync(report, 'utf8')) as typeof none) : none;
+  add('machine', { ...counts, skipped: 0 }, since);
+}
+
+function isInstalled(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, program)));
+}
+
 async function checkLeaks(before: Awaited<ReturnType<typeof snapshot>>): Promise<void> {
   const since = performance.now();
   let leaks: Leak[] = [];
@@ -150,6 +180,7 @@ async function main(): Promise<void> {
     for (const tier of TIERS) {
       if (!interrupted && (wanted.length === 0 || wanted.includes(tier.name))) await runTier(tier, reports);
     }
+    if (!interrupted && arguments_.includes('--check') && wanted.length === 0) await runMachine(reports);
   } finally {
     rmSync(reports, { recursive: true, force: true });
   }
