@@ -178,17 +178,6 @@ function warnOfHalfHonoured(
       place('warning', 'KubeletConfiguration', [field, signal], message);
     }
   }
-  const otherwise = completeKubeProxy({ bindAddress: proxy.bindAddress });
-  for (const field of ['healthzBindAddress', 'metricsBindAddress'] as const) {
-    if (proxy[field] === otherwise[field]) continue;
-    const message = `is ${proxy[field]}: it is known, but not yet honoured`;
-    place('warning', 'KubeProxyConfiguration', [field], message);
-  }
-  if (kubelet.cgroupDriver === 'systemd') {
-    const message =
-      'is systemd, which is not there yet: when the runtime uses cgroupfs, so does deckhand, else it will not start';
-    place('warning', 'KubeletConfiguration', ['cgroupDriver'], message);
-  }
   for (const [index, key] of kubelet.enforceNodeAllocatable.entries()) {
     if (key === 'pods' || key === 'none') continue;
     const message = `is ${key}: that cgroup is not limited yet, though what is reserved for it is kept from pods`;

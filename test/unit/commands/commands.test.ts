@@ -59,14 +59,14 @@ describe('config check', () => {
     expect(out).toBe('');
     const good = join(dir, 'good.yaml');
     writeFileSync(good, 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxOpenFiles: 5\n');
-    expect(await configCheck([`--config=${good}`, '--make-iptables-util-chains=false'], { output: 'yaml' })).toBe(0);
+    expect(await configCheck([`--config=${good}`, '--kernel-memcg-notification'], { output: 'yaml' })).toBe(0);
     expect(parseAllDocuments(out).map((document) => document.toJS())).toMatchObject([
       { apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration', maxOpenFiles: 5, maxPods: 110 },
       { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration' },
       { apiVersion: 'deckhand.dev/v1alpha1', kind: 'DeckhandConfiguration', rootDir: '/var/lib/kubelet' },
     ]);
     expect(err.split('\n').filter((line) => line !== '' && !line.startsWith('error: '))).toEqual([
-      'warning: --make-iptables-util-chains: is false: it is known, but not yet honoured',
+      'warning: --kernel-memcg-notification: is true: it is known, but not yet honoured',
     ]);
   });
 

@@ -118,9 +118,6 @@ describe('files of users', () => {
     const given = file(`${KUBEADM_KUBELET}---${KUBEADM_PROXY}`);
     const { config, findings } = await check({ files: [given], flags: { kubeconfig: '/etc/kubernetes/kubelet.conf' } });
     expect(findings.map(({ level, text }) => `${level} ${text.slice(given.length)}`)).toEqual([
-      expect.stringMatching(
-        /^warning :10: KubeletConfiguration: cgroupDriver is systemd, .*when the runtime uses cgroupfs/,
-      ),
       expect.stringMatching(/^warning :\d+: KubeProxyConfiguration: clientConnection.kubeconfig .*--proxy-kubeconfig/),
     ]);
     expect(config).toMatchObject({
