@@ -48,7 +48,12 @@ export class SystemClock implements Clock {
   }
 
   after(delayMs: number, run: () => void): Timer {
-    const handle = setTimeout(run, Math.min(Math.max(delayMs, 0), LONGEST_TIMEOUT_MS));
+    if (delayMs <= 0) {
+      // setTimeout waits for a millisecond at least, which is most of what a change of a Service takes.
+      const immediate = setImmediate(run);
+      return { cancel: () => clearImmediate(immediate) };
+    }
+    const handle = setTimeout(run, Math.min(delayMs, LONGEST_TIMEOUT_MS));
     return { cancel: () => clearTimeout(handle) };
   }
 
