@@ -6,6 +6,7 @@ import type { IptablesPort } from '../src/host/iptables/port.ts';
 import { openIptables } from '../src/host/iptables/real.ts';
 import { FakeNet } from '../src/host/net/fake.ts';
 import { FastNftables } from '../src/host/nftables/fast.ts';
+import type { NftablesPort } from '../src/host/nftables/port.ts';
 import { openNftables } from '../src/host/nftables/real.ts';
 import { NftSession } from '../src/host/nftables/session.ts';
 import { SystemClock } from '../src/kit/clock.ts';
@@ -49,8 +50,7 @@ interface Subject {
   readonly backend: ProxyBackend;
   /** Runs the writing command for next to nothing. */
   floor(): Promise<unknown>;
-  /** Milliseconds until now in which the writing command ran, where each change runs one. */
-  commandMs?(): number;
+  readonly watch: CommandWatch;
   /** CPU milliseconds of a process that stays beside this one. */
   otherCpuMs(): number;
   otherRss(): number;
@@ -63,8 +63,13 @@ async function subject(kind: string, prefix: readonly string[]): Promise<Subject
     if (plain === undefined) throw new Error('no nftables here');
     const session = new NftSession({ prefix }, { clock });
     const nftables = kind === 'nft-f' ? plain : new FastNftables({ plain, session, log: silent });
+    const watch = new CommandWatch();
+    const watched: NftablesPort = Object.create(nftables, {
+      apply: { value: (text: string, signal?: AbortSignal) => watch.run(() => nftables.apply(text, signal)) },
+    });
     return {
-      backend: new NftablesBackend({ nftables, log: silent }),
+      backend: new NftablesBackend({ nftables: watched, log: silent }),
+      watch,
       floor: () =>
         kind === 'nft-f'
           ? tryCommand([...prefix, 'nft', '-f', '-'], { input: 'add table ip bench\n' })
@@ -77,19 +82,13 @@ async function subject(kind: string, prefix: readonly string[]): Promise<Subject
   const flavour = kind === 'legacy' ? 'legacy' : 'nft';
   const iptables = await openIptables({ family: 'IPv4', flavour, prefix });
   if (iptables === undefined) throw new Error(`no iptables-${flavour} here`);
-  let commandMs = 0;
-  const watched: IptablesPort = {
-    family: iptables.family,
-    flavour: iptables.flavour,
-    save: (table) => iptables.save(table),
-    list: (table, chain) => iptables.list(table, chain),
-    restore: async (text, signal) => {
-      commandMs += await timed(() => iptables.restore(text, signal));
-    },
-  };
+  const watch = new CommandWatch();
+  const watched: IptablesPort = Object.create(iptables, {
+    restore: { value: (text: string, signal?: AbortSignal) => watch.run(() => iptables.restore(text, signal)) },
+  });
   return {
     backend: new IptablesBackend({ iptables: watched, log: silent }),
-    commandMs: () => commandMs,
+    watch,
     floor: () =>
       tryCommand([...prefix, `iptables-${flavour}-restore`, '--noflush'], { input: '*nat\n:BENCH -\nCOMMIT\n' }),
     otherCpuMs: () => 0,
@@ -107,6 +106,20 @@ function cpuMsOf(pid: number | undefined): number {
 function rssOf(pid: number | undefined): number {
   if (pid === undefined) return 0;
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+}
+
+/** How long the writing command runs, with the text of each change: the rest is deckhand's. */
+class CommandWatch {
+  ms = 0;
+
+  async run(command: () => Promise<void>): Promise<void> {
+    const started = performance.now();
+    try {
+      await command();
+    } finally {
+      this.ms += performance.now() - started;
+    }
+  }
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
@@ -151,7 +164,7 @@ async function measure(kind: string, amount: number): Promise<void> {
   const netns = `dhbench-${process.pid}`;
   await createNetns(netns);
   const prefix = ['nsenter', `--net=/run/netns/${netns}`];
-  const { backend, floor, commandMs, otherCpuMs, otherRss, close } = await subject(kind, prefix);
+  const { backend, floor, watch, otherCpuMs, otherRss, close } = await subject(kind, prefix);
   const services = new FakeView<Service>();
   const slices = new FakeView<EndpointSlice>();
   for (let index = 0; index < amount; index++) {
@@ -191,14 +204,14 @@ async function measure(kind: string, amount: number): Promise<void> {
     const cpu = process.cpuUsage();
     const other = otherCpuMs();
     const quiet: number[] = [];
-    const ratios: number[] = [];
+    const commands: number[] = [];
     for (let turn = 0; turn < changes; turn++) {
-      const before = commandMs?.() ?? 0;
-      const time = await timed(() => change(turn));
-      quiet.push(time);
-      if (commandMs !== undefined) ratios.push(time / (commandMs() - before));
+      const before = watch.ms;
+      quiet.push(await timed(() => change(turn)));
+      commands.push(watch.ms - before);
     }
-    const ratio = ratios.length === 0 ? '' : ` (${percentile(ratios, 0.5)} times the command with the same text)`;
+    const ratios = quiet.map((time, turn) => time / (commands[turn] ?? 0));
+    const ratio = ` (${percentile(ratios, 0.5)} times the command with the same text: ${shown(commands)})`;
     const { user, system } = process.cpuUsage(cpu);
     const cpuPerThousand = (((user + system) / 1000 + otherCpuMs() - other) / changes).toFixed(2);
 
