@@ -9,10 +9,11 @@ const LEAVE_MS = 60_000;
 const LONGEST_TIMEOUT_MS = 2_147_483_647;
 
 /**
- * Once a caller is gone, the connection made for it has a minute for what is on its way still, and then goes, too; a process
- * that ends does not wait for it.
+ * A connection made for a caller is cut with it after `idleMs` without a byte (0: never). Once the caller is gone, it has a
+ * minute for what is on its way still, and then goes, too; a process that ends does not wait for it.
  */
-export function leaveWith(caller: Duplex, made: Duplex): void {
+export function tieStreams(caller: Duplex, made: Duplex, idleMs: number): void {
+  cutWhenIdle([caller, made], idleMs);
   caller.once('close', () => {
     if (made instanceof Socket) made.unref();
     const timer = setTimeout(() => made.destroy(), LEAVE_MS).unref();
@@ -25,8 +26,7 @@ export function leaveWith(caller: Duplex, made: Duplex): void {
  * other end takes it; after `idleMs` without a byte (0: never) both are cut. Resolves when both are closed.
  */
 export function joinStreams(caller: Duplex, made: Duplex, idleMs: number, clock: Pick<Clock, 'after'>): Promise<void> {
-  cutWhenIdle([caller, made], idleMs);
-  leaveWith(caller, made);
+  tieStreams(caller, made, idleMs);
   caller.pipe(made);
   made.pipe(caller);
   return new Promise((resolve) => {
@@ -39,7 +39,7 @@ export function joinStreams(caller: Duplex, made: Duplex, idleMs: number, clock:
       own.once('end', () => {
         const timer = clock.after(HALF_CLOSED_MS, () => other.destroy());
         other.once('close', () => timer.cancel());
-        // From then on `leaveWith` sees to it.
+        // From then on `tieStreams` sees to it.
         if (own === caller) own.once('close', () => timer.cancel());
       });
       own.once('close', () => {
@@ -52,7 +52,7 @@ export function joinStreams(caller: Duplex, made: Duplex, idleMs: number, clock:
 }
 
 /** Cuts all of them when nothing moves on any. */
-export function cutWhenIdle(sockets: readonly Duplex[], idleMs: number): void {
+function cutWhenIdle(sockets: readonly Duplex[], idleMs: number): void {
   const [first] = sockets;
   if (idleMs <= 0 || first === undefined || !('setTimeout' in first)) return;
   // What moves in either direction moves on each of them.

@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import type { CriRuntime } from '../../host/cri/port.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { CodedError, type ErrorCode, messageOf } from '../../kit/errors.ts';
-import { cutWhenIdle, joinStreams, leaveWith } from '../../kit/join-streams.ts';
+import { joinStreams, tieStreams } from '../../kit/join-streams.ts';
 import type { Pod } from '../../model/pod.ts';
 import type { NodePods, PodInRuntime, RuntimeView } from '../port.ts';
 import { type Exchange, sendText } from '../router.ts';
@@ -79,8 +79,7 @@ export async function servePortForward(exchange: Exchange, deps: ServeStreamDeps
     const dialed = await dialSpdy(url, PORT_FORWARD);
     if ('refused' in dialed) return await relay(exchange, dialed.refused);
     accept(exchange, TUNNEL);
-    leaveWith(upgrade.socket, dialed.socket);
-    cutWhenIdle([upgrade.socket, dialed.socket], deps.idleMs);
+    tieStreams(upgrade.socket, dialed.socket, deps.idleMs);
     translateTunnel(upgrade, dialed);
   });
 }
@@ -142,8 +141,7 @@ async function stream(
     const dialed = await dialSpdy(url, 'v4.channel.k8s.io');
     if ('refused' in dialed) return await relay(exchange, dialed.refused);
     accept(exchange, V5);
-    leaveWith(upgrade.socket, dialed.socket);
-    cutWhenIdle([upgrade.socket, dialed.socket], deps.idleMs);
+    tieStreams(upgrade.socket, dialed.socket, deps.idleMs);
     translateExec(upgrade, dialed, options);
   });
 }
