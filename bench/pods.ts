@@ -15,6 +15,7 @@ import { HarnessRun } from '../test/harness/harness-run.ts';
 import { BUSYBOX_IMAGE } from '../test/harness/images.ts';
 import { leaksOf } from '../test/harness/leak-check.ts';
 import { NetnsDialer } from '../test/harness/netns-dialer.ts';
+import { plainSecurity } from '../test/harness/plain-security.ts';
 import { containerId, containerStatus, isReady } from '../test/harness/pod-summary.ts';
 import { percentile } from '../test/harness/request-stream.ts';
 import { pause, waitFor } from '../test/harness/wait-for.ts';
@@ -151,19 +152,8 @@ class Floor {
       stdinOnce: false,
       tty: false,
       resources: { cpuShares: 10, memoryLimitInBytes: 64 * 2 ** 20 },
-      security: {
-        addCapabilities: [],
-        dropCapabilities: [],
-        privileged: false,
-        namespaceOptions: { network: 'POD', pid: 'CONTAINER', ipc: 'POD' },
-        readonlyRootfs: false,
-        supplementalGroups: [],
-        noNewPrivs: false,
-        maskedPaths: [],
-        readonlyPaths: [],
-        // As every agent that follows kubelet gives its sandboxes.
-        seccomp: { type: 'RuntimeDefault' },
-      },
+      // As every agent that follows kubelet gives its sandboxes.
+      security: { ...plainSecurity, seccomp: { type: 'RuntimeDefault' } },
     };
   }
 }

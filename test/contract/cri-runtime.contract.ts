@@ -7,6 +7,7 @@ import type {
   RuntimeEvent,
 } from '../../src/host/cri/port.ts';
 import { CodedError } from '../../src/kit/errors.ts';
+import { plainSecurity } from '../harness/plain-security.ts';
 
 /**
  * Containers by what they do, which is also their name: `obedient` ends with 3 on the stop signal, `stubborn` ignores it,
@@ -90,17 +91,7 @@ export function criRuntimeContract(name: string, open: () => Promise<CriUnderTes
       stdinOnce: false,
       tty: false,
       resources: { memoryLimitInBytes: 32 * 1024 * 1024, cpuShares: 102, cpuQuota: 50_000, cpuPeriod: 100_000 },
-      security: {
-        addCapabilities: [],
-        dropCapabilities: [],
-        privileged: false,
-        namespaceOptions: { network: 'POD', pid: 'CONTAINER', ipc: 'POD' },
-        readonlyRootfs: false,
-        supplementalGroups: [],
-        noNewPrivs: false,
-        maskedPaths: [],
-        readonlyPaths: [],
-      },
+      security: plainSecurity,
     });
 
     const runSandbox = (): Promise<string> => under.settle(cri.runPodSandbox(sandboxConfig(), ''));

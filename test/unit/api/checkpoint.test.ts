@@ -11,6 +11,7 @@ import { RemoteGuard } from '../../../src/host/files/remote-guard.ts';
 import { RealMounts } from '../../../src/host/mount/real.ts';
 import { ManualClock } from '../../../src/kit/manual-clock.ts';
 import type { Pod } from '../../../src/model/pod.ts';
+import { plainSecurity } from '../../harness/plain-security.ts';
 
 describe('POST /checkpoint, with a runtime that can', () => {
   const pod: Pod = { metadata: { name: 'p', namespace: 'ns', uid: 'u' }, spec: { containers: [{ name: 'c' }] } };
@@ -55,17 +56,7 @@ describe('POST /checkpoint, with a runtime that can', () => {
       stdinOnce: false,
       tty: false,
       resources: {},
-      security: {
-        addCapabilities: [],
-        dropCapabilities: [],
-        privileged: false,
-        namespaceOptions: config.linux.namespaceOptions,
-        readonlyRootfs: false,
-        supplementalGroups: [],
-        noNewPrivs: false,
-        maskedPaths: [],
-        readonlyPaths: [],
-      },
+      security: { ...plainSecurity, namespaceOptions: config.linux.namespaceOptions },
     };
     const id = await cri.createContainer(sandboxId, container, config);
     await cri.startContainer(id);

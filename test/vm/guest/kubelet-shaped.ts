@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type { LinuxResources, PodSandboxConfig } from '../../../src/host/cri/port.ts';
 import { RealCri } from '../../../src/host/cri/real.ts';
+import { plainSecurity } from '../../harness/plain-security.ts';
 
 /**
  * Starts a burstable pod with one container "main" as kubelet 1.36 does: its cgroups, folders, labels, annotations and
@@ -86,17 +87,7 @@ export async function startAsKubelet(given: {
         stdinOnce: false,
         tty: false,
         resources,
-        security: {
-          addCapabilities: [],
-          dropCapabilities: [],
-          privileged: false,
-          namespaceOptions: { network: 'POD', pid: 'CONTAINER', ipc: 'POD' },
-          readonlyRootfs: false,
-          supplementalGroups: [],
-          noNewPrivs: false,
-          maskedPaths: [],
-          readonlyPaths: [],
-        },
+        security: plainSecurity,
       },
       sandbox,
     );

@@ -6,6 +6,7 @@ import { FakeCri } from '../../../../src/host/cri/fake.ts';
 import type { ContainerConfig, Mount, PodSandboxConfig, RuntimeEvent } from '../../../../src/host/cri/port.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
+import { plainSecurity } from '../../../harness/plain-security.ts';
 
 const sandboxConfig = (name: string, logDirectory = '/logs'): PodSandboxConfig => ({
   metadata: { name, uid: `uid-${name}`, namespace: 'default', attempt: 0 },
@@ -37,17 +38,7 @@ const containerConfig = (
   stdinOnce: false,
   tty: false,
   resources: {},
-  security: {
-    addCapabilities: [],
-    dropCapabilities: [],
-    privileged: false,
-    namespaceOptions: { network: 'POD', pid: options.pid ?? 'CONTAINER', ipc: 'POD' },
-    readonlyRootfs: false,
-    supplementalGroups: [],
-    noNewPrivs: false,
-    maskedPaths: [],
-    readonlyPaths: [],
-  },
+  security: { ...plainSecurity, namespaceOptions: { network: 'POD', pid: options.pid ?? 'CONTAINER', ipc: 'POD' } },
 });
 
 describe('FakeCri, as tests use it', () => {

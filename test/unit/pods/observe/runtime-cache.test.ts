@@ -12,6 +12,7 @@ import { silent } from '../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
 import { label } from '../../../../src/pods/identity.ts';
 import { RuntimeCache } from '../../../../src/pods/observe/runtime-cache.ts';
+import { plainSecurity } from '../../../harness/plain-security.ts';
 
 const POD = { uid: 'u1', namespace: 'ns', name: 'p' };
 
@@ -49,17 +50,7 @@ function containerConfig(uid: string, name: string, attempt = 0): ContainerConfi
     stdinOnce: false,
     tty: false,
     resources: {},
-    security: {
-      addCapabilities: [],
-      dropCapabilities: [],
-      privileged: false,
-      namespaceOptions: { network: 'POD', pid: 'CONTAINER', ipc: 'POD' },
-      readonlyRootfs: false,
-      supplementalGroups: [],
-      noNewPrivs: false,
-      maskedPaths: [],
-      readonlyPaths: [],
-    },
+    security: plainSecurity,
   };
 }
 
