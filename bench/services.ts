@@ -113,12 +113,7 @@ class CommandWatch {
   ms = 0;
 
   async run(command: () => Promise<void>): Promise<void> {
-    const started = performance.now();
-    try {
-      await command();
-    } finally {
-      this.ms += performance.now() - started;
-    }
+    this.ms += await timed(command);
   }
 }
 

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Service } from '../../../src/model/service.ts';
+import { isReady } from '../../harness/pod-summary.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
 import { drained, healthyJournal, tasks, treatedJournal } from './end-checks.ts';
-import { api, cgroupFile, fingerprint, get, Load, pod, pods, run, unitProperty } from './machine.ts';
+import { api, cgroupFile, fingerprint, get, Load, must, pod, pods, run, SLOWLY, unitProperty } from './machine.ts';
 
 /** One thing that is seen to hold in the machine; returns a sentence with its figures. */
 export interface Check {
@@ -14,8 +15,6 @@ export interface Check {
   readonly run: () => Promise<string>;
 }
 
-/** Software emulation is some twenty times slower than the machine that it runs on. */
-const SLOWLY = { timeoutMs: 900_000, intervalMs: 1000 };
 /** A fifth of an emulated processor answers no probe within a second. */
 function unhurried(manifest: string): string {
   return manifest
@@ -27,21 +26,12 @@ const REPLICAS = ['web-1', 'web-2', 'web-3'];
 /** All of the examples that go on running: one that is still about to start would look like a change. */
 const RUNNING = [...REPLICAS, 'prepared'];
 
-function must(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise);
-}
-
 async function allReady(): Promise<void> {
   await waitFor(
     'the examples to be Ready',
     async () => {
       const found = (await pods()).filter(({ metadata }) => RUNNING.includes(metadata.name ?? ''));
-      return (
-        found.length === RUNNING.length &&
-        found.every(({ status }) =>
-          status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
-        )
-      );
+      return found.length === RUNNING.length && found.every(isReady);
     },
     SLOWLY,
   );

@@ -1,14 +1,9 @@
 import { readdirSync } from 'node:fs';
 import type { Node } from '../../../src/model/node.ts';
+import { isReady } from '../../harness/pod-summary.ts';
 import { waitFor } from '../../harness/wait-for.ts';
 import type { Check } from './checks.ts';
-import { api, pods, run } from './machine.ts';
-
-const SLOWLY = { timeoutMs: 900_000, intervalMs: 1000 };
-
-function must(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise);
-}
+import { api, must, pods, run, SLOWLY } from './machine.ts';
 
 /** What containerd runs for pods, sandboxes included, whoever looks after it. */
 export async function tasks(): Promise<string> {
@@ -92,9 +87,7 @@ export const drained: Check = {
     await waitFor(
       'the pods to come back',
       async () => {
-        const found = (await pods()).filter(({ status }) =>
-          status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
-        );
+        const found = (await pods()).filter(isReady);
         return ['web-1', 'web-2', 'web-3'].every((name) => found.some(({ metadata }) => metadata.name === name));
       },
       SLOWLY,

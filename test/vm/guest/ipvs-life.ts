@@ -7,15 +7,12 @@ import { backendOf, loopOf } from '../../host/services/table-run.ts';
 import { FakeView } from '../../unit/services/support/fake-view.ts';
 import { here, service, slice } from '../../unit/services/support/objects.ts';
 import { plans, type Row } from '../../unit/services/support/packet-table.ts';
+import { must } from './machine.ts';
 
 const SLOWLY = { timeoutMs: 120_000, intervalMs: 500 };
 const ECHO = 7000;
 const held = '172.30.0.201';
 const sticky = '172.30.0.202';
-
-function must(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise);
-}
 
 /** A connection that stays open: what is sent on it comes back. */
 class Held {

@@ -4,6 +4,13 @@ import http from 'node:http';
 import type { Pod } from '../../../src/model/pod.ts';
 import { Api } from './api.ts';
 
+/** Software emulation is some twenty times slower than the machine that it runs on. */
+export const SLOWLY = { timeoutMs: 900_000, intervalMs: 1000 };
+
+export function must(condition: boolean, otherwise: string): void {
+  if (!condition) throw new Error(otherwise);
+}
+
 /** Runs a program; throws with what it wrote when it fails. */
 export function run(file: string, ...args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {

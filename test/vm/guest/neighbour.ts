@@ -8,10 +8,6 @@ export const NEIGHBOUR: string = second.name;
 const PORT = 9000;
 const LIMIT_MS = 10 * 60_000;
 
-interface Work {
-  readonly argv: readonly string[];
-  readonly input?: string;
-}
 interface Answer {
   readonly code: number;
   readonly stdout: string;
@@ -26,15 +22,13 @@ export async function answerNeighbour(): Promise<void> {
       body += text;
     });
     request.on('end', () => {
-      const { argv, input }: Work = JSON.parse(body);
-      const [file = '', ...args] = argv;
+      const [file = '', ...args] = JSON.parse(body) as readonly string[];
       const child = execFile(file, args, { maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 255;
         const answer: Answer = { code, stdout, stderr: stderr === '' && error !== null ? error.message : stderr };
         response.end(JSON.stringify(answer));
       });
-      child.stdin?.on('error', () => {});
-      child.stdin?.end(input ?? '');
+      child.stdin?.end();
     });
   });
   server.requestTimeout = 0;
@@ -42,8 +36,7 @@ export async function answerNeighbour(): Promise<void> {
 }
 
 /** Runs a program on the other machine; throws with what it wrote when it fails. */
-export async function runThere(argv: readonly string[], input?: string): Promise<string> {
-  const work: Work = { argv, ...(input === undefined ? {} : { input }) };
+export async function runThere(argv: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await new Promise<Answer>((resolve, reject) => {
     const request = http.request(
       { host: second.ip, port: PORT, method: 'POST', agent: false, timeout: LIMIT_MS },
@@ -58,7 +51,7 @@ export async function runThere(argv: readonly string[], input?: string): Promise
     );
     request.on('error', reject);
     request.on('timeout', () => request.destroy(new Error(`${NEIGHBOUR} did not answer`)));
-    request.end(JSON.stringify(work));
+    request.end(JSON.stringify(argv));
   });
   if (code !== 0) throw new Error(`${argv.join(' ')} on ${NEIGHBOUR}: ${code} ${stderr} ${stdout}`.slice(0, 2000));
   return stdout;

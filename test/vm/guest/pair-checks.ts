@@ -2,14 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import type { Node } from '../../../src/model/node.ts';
 import type { Pod } from '../../../src/model/pod.ts';
 import type { Service } from '../../../src/model/service.ts';
+import { containerId, isReady } from '../../harness/pod-summary.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
 import { Api } from './api.ts';
 import type { Check } from './checks.ts';
-import { get, Load, run } from './machine.ts';
+import { get, Load, must, run, SLOWLY } from './machine.ts';
 import { runThere } from './neighbour.ts';
 import { CONTROL_PLANE, DATA, machines } from './pair.ts';
 
-const SLOWLY = { timeoutMs: 900_000, intervalMs: 1000 };
 const LIMIT_MS = 20 * 60_000;
 const TOKEN = { id: 'deckhd', secret: '0123456789abcdef' };
 const CLUSTER_PODS = '10.244.0.0/16';
@@ -20,10 +20,6 @@ const api = new Api(`${DATA}/kubeconfig`);
 const kubectl = (...args: readonly string[]): Promise<string> =>
   run('kubectl', '--kubeconfig', `${DATA}/kubeconfig`, ...args);
 
-function must(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise);
-}
-
 async function apply(...objects: readonly object[]): Promise<void> {
   writeFileSync('/vmtest/object.json', JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
   await kubectl('apply', '-f', '/vmtest/object.json');
@@ -33,9 +29,9 @@ const startControlPlane = (): Promise<string> =>
   run('systemd-run', '--unit=control-plane', '--collect', process.execPath, '/vmtest/vm-guest.mjs', 'control-plane');
 
 type Place = 'here' | 'there';
-const runAt = (place: Place, argv: readonly string[], input?: string): Promise<string> => {
+const runAt = (place: Place, argv: readonly string[]): Promise<string> => {
   const [file = '', ...args] = argv;
-  return place === 'there' ? runThere(argv, input) : run(file, ...args);
+  return place === 'there' ? runThere(argv) : run(file, ...args);
 };
 
 const SERVES = `echo "$POD_NAME" > /www/index.html
@@ -86,11 +82,7 @@ async function ready(...names: readonly string[]): Promise<void> {
     `${names.join(', ')} to be Ready`,
     async () => {
       const { items } = await api.read<{ items: Pod[] }>('/api/v1/namespaces/default/pods');
-      return names.every((name) =>
-        items
-          .find(({ metadata }) => metadata.name === name)
-          ?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
-      );
+      return names.every((name) => items.some((pod) => pod.metadata.name === name && isReady(pod)));
     },
     SLOWLY,
   );
@@ -113,8 +105,7 @@ function counted(text: string): Map<string, number> {
 
 /** Asks so often from inside the client's pod, on connections of their own, and counts who answered. */
 async function askFromPod(place: Place, url: string, times = ASKED): Promise<Map<string, number>> {
-  const [main] = (await podNamed(clients[place])).status?.containerStatuses ?? [];
-  const container = main?.containerID?.replace(/^.*:\/\//, '') ?? '';
+  const container = containerId(await podNamed(clients[place]), 'main');
   const script = `for i in $(seq ${times}); do timeout 20 wget -q -O - ${url} 2>&1 || echo LOST; done`;
   const id = `ask-${Date.now()}`;
   const argv = ['ctr', '-n', 'k8s.io', 'tasks', 'exec', '--exec-id', id, container, 'sh', '-c', script];

@@ -2,9 +2,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { pause, waitFor } from '../../harness/wait-for.ts';
 import type { Check } from './checks.ts';
 import { startAsKubelet } from './kubelet-shaped.ts';
-import { api, cgroupFile, kubectl, pod, pods, run, unitProperty } from './machine.ts';
+import { api, cgroupFile, kubectl, must, pod, pods, run, SLOWLY, unitProperty } from './machine.ts';
 
-const SLOWLY = { timeoutMs: 900_000, intervalMs: 1000 };
 const CONFIG = '/etc/deckhand/config.yaml';
 const BUSYBOX = 'deckhand.local/busybox:1';
 const STAY = "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done";
@@ -15,10 +14,6 @@ type Amounts = Readonly<Record<string, string>>;
 interface Resources {
   readonly requests?: Amounts;
   readonly limits?: Amounts;
-}
-
-function must(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise);
 }
 
 async function apply(object: object): Promise<void> {
