@@ -10,6 +10,7 @@ import { formatCidr, parseCidr } from '../model/cidr.ts';
 import type { ObjectReference } from '../model/meta.ts';
 import type { EndpointSlice, IPFamily, Service } from '../model/service.ts';
 import { FlowCleaner } from './act/flow-cleaner.ts';
+import { inPieces } from './act/in-turns.ts';
 import type { Problem, ServicePortRules } from './model.ts';
 import { type ServiceEvent, ServiceObserver } from './observe/service-observer.ts';
 import { nodeAddresses, nodePortScope } from './policy/node-port-scope.ts';
@@ -84,6 +85,7 @@ interface Dirt {
 }
 
 const checkShare = 20;
+const keysPerPiece = 500;
 const defaultFullSyncMs = 3_600_000;
 
 /** One address family's part of the loop. */
@@ -347,14 +349,16 @@ export class ServiceLoop {
     const complete = lane.wantsFull || lane.backend.needsComplete || baseText !== lane.baseText;
     if (!complete && lane.pendingSince === undefined) return;
     const started = clock.monotonic();
+    // Before the turns that collecting takes: who asks meanwhile is not forgotten.
+    lane.wantsFull = false;
+    const keys = complete ? await collectInTurns(this.observer.keys()) : new Set<string>();
     const { dirty } = lane;
+    for (const key of dirty.keys()) keys.add(key);
     lane.dirty = new Map();
     lane.pendingServices = 0;
     lane.pendingEndpoints = 0;
-    lane.wantsFull = false;
     lane.syncingSince = lane.pendingSince;
     lane.pendingSince = undefined;
-    const keys = complete ? [...new Set([...this.observer.keys(), ...dirty.keys()])] : [...dirty.keys()];
     let report: SyncReport;
     try {
       report = await lane.backend.sync(this.changeOf(lane, base, keys, complete));
@@ -388,14 +392,14 @@ export class ServiceLoop {
     this.showPending(lane);
     if (report.operations > 0) {
       this.log.info(
-        { family: lane.family, operations: report.operations, services: keys.length, complete, seconds },
+        { family: lane.family, operations: report.operations, services: keys.size, complete, seconds },
         'brought Service rules in order',
       );
     }
     await this.cleanFlows(lane);
   }
 
-  private changeOf(lane: Lane, base: BaseRules, keys: readonly string[], complete: boolean): RuleChange {
+  private changeOf(lane: Lane, base: BaseRules, keys: ReadonlySet<string>, complete: boolean): RuleChange {
     const rulesOf = (key: string): readonly ServicePortRules[] => {
       const { rules, problems } = this.observer.rules(key, lane.family);
       this.noteProblems(lane, key, problems);
@@ -529,6 +533,12 @@ export class ServiceLoop {
     this.deps.metrics.restoreFailures.inc(label);
     if (partial) this.deps.metrics.partialRestoreFailures.inc(label);
   }
+}
+
+async function collectInTurns(keys: Iterable<string>): Promise<Set<string>> {
+  const all = new Set<string>();
+  for await (const piece of inPieces(keys, keysPerPiece)) for (const key of piece) all.add(key);
+  return all;
 }
 
 function rangesOf(texts: readonly string[], family: IPFamily): readonly string[] {

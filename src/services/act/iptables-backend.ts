@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { IptablesPort } from '../../host/iptables/port.ts';
 import { hasCode, messageOf } from '../../kit/errors.ts';
 import { type Logger, silent } from '../../kit/log.ts';
@@ -21,14 +20,14 @@ import { type RenderedBase, renderBase } from '../render/iptables/render-base.ts
 import { type DispatchRule, type RenderedChain, renderServicePort } from '../render/iptables/render-service-port.ts';
 import { kubeletCanaryChain } from '../render/iptables/util-chains.ts';
 import { excerpt } from './excerpt.ts';
+import { Turns } from './in-turns.ts';
 import { refusePartial } from './refuse-partial.ts';
+import { applyOrSetAside, type ServiceGroup, type WholeWriter } from './set-aside.ts';
 import { sha256 } from './sha256.ts';
 
 const tables: readonly Table[] = ['filter', 'nat'];
 /** Unreferenced; the dispatch rules of Services are tried out in it. The prefix lets the sweep find it. */
 const scratchChain = `${servicePrefix}DECKHANDSCRATCH`;
-/** So many Services are rendered before others get the event loop. */
-const rendersPerTurn = 200;
 
 /**
  * The nft flavour takes far more than twice the time for twice the chains in one transaction (10,000 Services: minutes;
@@ -36,8 +35,6 @@ const rendersPerTurn = 200;
  * chains yet, and each Service's chains are complete in themselves: traffic sees one change, that of the last piece.
  */
 const operationsPerPiece = 5_000;
-/** For the same reason Services are tried out in groups of at most so many. */
-const servicesPerTrial = 500;
 
 /** What one Service has in the kernel: names and shared rules, not the text of its own chains. */
 interface Contribution {
@@ -55,10 +52,8 @@ export interface IptablesBackendDeps {
   readonly log: Logger;
 }
 
-type Services = Iterable<readonly [string, readonly ServicePortRules[]]>;
-
 /** The rules of one address family by iptables-restore: one process for each change, none when nothing changes. */
-export class IptablesBackend implements ProxyBackend {
+export class IptablesBackend implements ProxyBackend, WholeWriter {
   /** A look starts a process. */
   readonly checkMs = 1_000;
   readonly name = 'iptables';
@@ -87,18 +82,7 @@ export class IptablesBackend implements ProxyBackend {
 
   async sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
     refusePartial(change, this.family, this.belief !== undefined);
-    try {
-      return await this.apply(change, new Map(), signal);
-    } catch (error) {
-      this.forget();
-      // Only what the kernel refuses can be the fault of one Service; a partial sync is first tried again whole.
-      if (!change.complete || !hasCode(error, 'CommandFailed')) throw error;
-      // Refused without any Service: the trouble is elsewhere, and looking for a Service would take forever.
-      if ((await this.tryOut([], change.base, signal)) !== undefined) throw error;
-      const refused = await this.findRefused(change, signal);
-      if (refused.size === 0) throw error;
-      return await this.apply(change, refused, signal);
-    }
+    return await applyOrSetAside(this, this.log, change, signal);
   }
 
   async intact(): Promise<boolean> {
@@ -138,11 +122,7 @@ export class IptablesBackend implements ProxyBackend {
     this.contributions = new Map();
   }
 
-  private async apply(
-    change: RuleChange,
-    refused: ReadonlyMap<string, string>,
-    signal?: AbortSignal,
-  ): Promise<SyncReport> {
+  async apply(change: RuleChange, refused: ReadonlyMap<string, string>, signal?: AbortSignal): Promise<SyncReport> {
     const belief = this.belief ?? (await this.readBack((chain) => isManaged(chain, change.base)));
     this.belief = belief;
     if (change.complete) {
@@ -163,9 +143,9 @@ export class IptablesBackend implements ProxyBackend {
     for (const chain of base.chains) builder.putChain(chain.table, chain.name, chain.rules);
 
     const gone = new Set<string>();
-    let renders = 0;
+    const turns = new Turns();
     for (const [service, rules] of change.services) {
-      if (++renders % rendersPerTurn === 0) await nextTurn();
+      if (turns.over) await turns.next();
       if (refused.has(service)) continue;
       this.setAside.delete(service);
       this.contribute(service, this.render(rules, change.base), builder, gone);
@@ -242,40 +222,10 @@ export class IptablesBackend implements ProxyBackend {
   }
 
   /**
-   * Finds the Services that the kernel refuses by trying ever smaller groups. A group's chains are written for good
-   * (they are wanted anyway), its shared rules into a chain that nothing leads to: traffic does not notice.
+   * A group's chains are written for good (they are wanted anyway), its shared rules into a chain that nothing leads to:
+   * traffic does not notice.
    */
-  private async findRefused(change: RuleChange, signal?: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    const refused = new Map<string, string>();
-    const search = async (group: readonly (readonly [string, readonly ServicePortRules[]])[]): Promise<void> => {
-      const error = await this.tryOut(group, change.base, signal);
-      if (error === undefined) return;
-      const [first] = group;
-      if (group.length === 1 && first !== undefined) {
-        refused.set(first[0], messageOf(error));
-        return;
-      }
-      const middle = group.length >> 1;
-      await search(group.slice(0, middle));
-      await search(group.slice(middle));
-    };
-    const all = [...(change.services as Services)];
-    for (let start = 0; start < all.length; start += servicesPerTrial) {
-      await search(all.slice(start, start + servicesPerTrial));
-    }
-    for (const [service, reason] of refused) {
-      this.log.warn({ service, reason }, 'set aside a Service whose rules the kernel refuses');
-    }
-    this.forget();
-    return refused;
-  }
-
-  /** The error with which the kernel refuses this group, if it does. Other errors are thrown. */
-  private async tryOut(
-    group: readonly (readonly [string, readonly ServicePortRules[]])[],
-    base: BaseRules,
-    signal?: AbortSignal,
-  ): Promise<unknown> {
+  async tryOut(group: ServiceGroup, base: BaseRules, signal?: AbortSignal): Promise<unknown> {
     const belief = await this.readBack((chain) => isManaged(chain, base));
     const builder = new TransactionBuilder(belief);
     const { chains } = renderBase(base);

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { IpsetPort } from '../../host/ipset/port.ts';
 import type { IptablesPort } from '../../host/iptables/port.ts';
 import type { IpvsPort } from '../../host/ipvs/port.ts';
@@ -7,7 +6,7 @@ import { hasCode, messageOf } from '../../kit/errors.ts';
 import { type Logger, silent } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
 import { countRules } from '../delta/iptables/kernel-belief.ts';
-import { DesiredIpvs, type Touched, untouched } from '../delta/ipvs/desired.ts';
+import { DesiredIpvs, untouched } from '../delta/ipvs/desired.ts';
 import { drainingOf, withoutReals } from '../delta/ipvs/diff.ts';
 import { sameServers } from '../delta/ipvs/kernel-state.ts';
 import { everything, type IpvsPlan, planIpvs } from '../delta/ipvs/plan.ts';
@@ -17,17 +16,14 @@ import { canaryChain, type Table } from '../render/iptables/chains.ts';
 import { isIpvsAlone, isManagedChain } from '../render/ipvs/chains.ts';
 import { type IpvsSettings, type RenderedIpvs, renderIpvsPort } from '../render/ipvs/render-service.ts';
 import { excerpt } from './excerpt.ts';
-import { inTurns } from './in-turns.ts';
+import { inTurns, Turns } from './in-turns.ts';
 import { type IpvsBelief, IpvsKernel } from './ipvs-kernel.ts';
 import { recordingPorts } from './ipvs-recording.ts';
 import { IpvsRules } from './ipvs-rules.ts';
 import { refusePartial } from './refuse-partial.ts';
+import { applyOrSetAside, type ServiceGroup, type WholeWriter } from './set-aside.ts';
 
 const tables: readonly Table[] = ['filter', 'nat'];
-/** So many Services are rendered before others get the event loop. */
-const rendersPerTurn = 200;
-/** Services are tried out in groups of at most so many. */
-const servicesPerTrial = 500;
 
 export interface IpvsBackendOptions extends IpvsSettings {
   /** Virtual servers at these addresses are others' (KubeProxyConfiguration.ipvs.excludeCIDRs). */
@@ -42,13 +38,11 @@ export interface IpvsBackendDeps {
   readonly log: Logger;
 }
 
-type Services = Iterable<readonly [string, readonly ServicePortRules[]]>;
-
 /**
  * Services as virtual servers of the kernel (IPVS), with sets and a few iptables rules around them, as kube-proxy's ipvs
  * mode has them. A change is a line or two for ipvsadm and ipset, among any number of Services.
  */
-export class IpvsBackend implements ProxyBackend {
+export class IpvsBackend implements ProxyBackend, WholeWriter {
   /** A look starts two or three processes. */
   readonly checkMs = 1_000;
   readonly name = 'ipvs';
@@ -87,18 +81,7 @@ export class IpvsBackend implements ProxyBackend {
 
   async sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
     refusePartial(change, this.family, this.belief !== undefined);
-    try {
-      return await this.apply(change, new Map(), signal);
-    } catch (error) {
-      this.forget();
-      const text = excerpt(this.kernel.lastText, error);
-      this.log.error({ error: messageOf(error), text }, 'the kernel refused what Services need of IPVS');
-      // Only what the kernel refuses can be the fault of one Service; a partial sync is first tried again whole.
-      if (!change.complete || !hasCode(error, 'CommandFailed')) throw error;
-      const refused = await this.findRefused(change, signal);
-      if (refused.size === 0) throw error;
-      return await this.apply(change, refused, signal);
-    }
+    return await applyOrSetAside(this, this.log, change, signal);
   }
 
   async intact(): Promise<boolean> {
@@ -149,7 +132,17 @@ export class IpvsBackend implements ProxyBackend {
     this.desired = new DesiredIpvs();
   }
 
-  private async apply(
+  async apply(change: RuleChange, refused: ReadonlyMap<string, string>, signal?: AbortSignal): Promise<SyncReport> {
+    try {
+      return await this.write(change, refused, signal);
+    } catch (error) {
+      const text = excerpt(this.kernel.lastText, error);
+      this.log.error({ error: messageOf(error), text }, 'the kernel refused what Services need of IPVS');
+      throw error;
+    }
+  }
+
+  private async write(
     change: RuleChange,
     refused: ReadonlyMap<string, string>,
     signal?: AbortSignal,
@@ -160,7 +153,13 @@ export class IpvsBackend implements ProxyBackend {
       this.desired = new DesiredIpvs();
       this.setAside = new Map(refused);
     }
-    await this.contribute(change.services, base, refused, touched);
+    const turns = new Turns();
+    for (const [service, rules] of change.services) {
+      if (turns.over) await turns.next();
+      if (refused.has(service)) continue;
+      this.setAside.delete(service);
+      this.desired.replace(service, this.render(rules, base), touched);
+    }
     const belief = this.belief ?? {
       state: await this.kernel.readBack((id) => this.desired.server(id) !== undefined),
       tables: await this.rules.readBack(isManagedChain),
@@ -180,21 +179,6 @@ export class IpvsBackend implements ProxyBackend {
     this.baseText = baseText;
     await this.kernel.takeAway(plan, signal);
     return this.report(plan, written, belief);
-  }
-
-  private async contribute(
-    services: Services,
-    base: BaseRules,
-    refused: ReadonlyMap<string, string>,
-    touched: Touched,
-  ): Promise<void> {
-    let renders = 0;
-    for (const [service, rules] of services) {
-      if (++renders % rendersPerTurn === 0) await nextTurn();
-      if (refused.has(service)) continue;
-      this.setAside.delete(service);
-      this.desired.replace(service, this.render(rules, base), touched);
-    }
   }
 
   private render(rules: readonly ServicePortRules[], base: BaseRules): readonly RenderedIpvs[] {
@@ -223,40 +207,8 @@ export class IpvsBackend implements ProxyBackend {
     return true;
   }
 
-  /** Finds the Services that the kernel refuses, by writing ever smaller groups: what is not refused is wanted anyway. */
-  private async findRefused(change: RuleChange, signal?: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    const refused = new Map<string, string>();
-    const search = async (group: readonly (readonly [string, readonly ServicePortRules[]])[]): Promise<void> => {
-      const error = await this.tryOut(group, change.base, signal);
-      if (error === undefined) return;
-      const [first] = group;
-      if (group.length === 1 && first !== undefined) {
-        refused.set(first[0], messageOf(error));
-        return;
-      }
-      const middle = group.length >> 1;
-      await search(group.slice(0, middle));
-      await search(group.slice(middle));
-    };
-    // Refused without any Service: the trouble is elsewhere, and looking for a Service would take forever.
-    if ((await this.tryOut([], change.base, signal)) !== undefined) return refused;
-    const all = [...change.services];
-    for (let start = 0; start < all.length; start += servicesPerTrial) {
-      await search(all.slice(start, start + servicesPerTrial));
-    }
-    for (const [service, reason] of refused) {
-      this.log.warn({ service, reason }, 'set aside a Service that the kernel refuses');
-    }
-    this.forget();
-    return refused;
-  }
-
-  /** The error with which the kernel refuses this group, if it does. Other errors are thrown. */
-  private async tryOut(
-    group: readonly (readonly [string, readonly ServicePortRules[]])[],
-    base: BaseRules,
-    signal?: AbortSignal,
-  ): Promise<unknown> {
+  /** What is not refused is wanted anyway. */
+  async tryOut(group: ServiceGroup, base: BaseRules, signal?: AbortSignal): Promise<unknown> {
     const desired = new DesiredIpvs();
     const touched = untouched();
     for (const [service, rules] of group) desired.replace(service, this.render(rules, base), touched);

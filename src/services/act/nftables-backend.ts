@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { NftablesPort, RuleHandle } from '../../host/nftables/port.ts';
 import { nftFamily } from '../../host/nftables/port.ts';
 import { type Clock, SystemClock } from '../../kit/clock.ts';
@@ -23,8 +22,9 @@ import { type Element, frontendKey, type Places, renderService } from '../render
 import { affinityPrefix } from '../render/nftables/sticky.ts';
 import { tableName, wordsOf } from '../render/nftables/words.ts';
 import { excerpt } from './excerpt.ts';
-import { inTurns } from './in-turns.ts';
+import { inPieces, inTurns, Turns } from './in-turns.ts';
 import { refusePartial } from './refuse-partial.ts';
+import type { ServiceGroup } from './set-aside.ts';
 import { sha256 } from './sha256.ts';
 
 export interface NftablesBackendDeps {
@@ -32,8 +32,6 @@ export interface NftablesBackendDeps {
   readonly log: Logger;
   readonly clock?: Clock;
 }
-
-type Services = readonly (readonly [string, readonly ServicePortRules[]])[];
 
 /** What one Service has in the kernel. */
 interface Contribution {
@@ -49,8 +47,6 @@ interface Leftover {
   readonly table: ListedTable | undefined;
 }
 
-/** Rules of so many Services are worked out before other work gets its turn. */
-const rendersPerTurn = 50;
 /** Reading chains takes at most this part of the time: 1/200. */
 const readShare = 200;
 /** So many Services are written in one transaction when all are. */
@@ -212,33 +208,36 @@ export class NftablesBackend implements ProxyBackend {
         `sync ${this.family} rules: the base has changed, the sync must be complete`,
       );
     }
-    const commit = await this.prepare([...change.services], change.base, transaction, undefined);
+    const commit = await this.prepare(change.services, change.base, transaction, undefined);
     await this.send(transaction, signal);
     commit();
     // Only now: what is taken away may cost the kernel a grace period, and nobody waits for it.
     const cleanup = new NftTransaction(this.table);
     this.removeUnused(cleanup);
     await this.send(cleanup, signal);
-    return this.report([transaction, cleanup]);
+    const sent = new Written();
+    sent.add(transaction);
+    sent.add(cleanup);
+    return this.report(sent);
   }
 
   private async syncAll(change: RuleChange, signal?: AbortSignal): Promise<SyncReport> {
-    const sent: NftTransaction[] = [];
+    const sent = new Written();
     const leftover = await this.readBack();
     this.reset(leftover);
     let transaction = new NftTransaction(this.table);
     const wantedBase = this.putBase(change.base, leftover, transaction);
     await this.send(transaction, signal);
-    sent.push(transaction);
+    sent.add(transaction);
     await this.learnHandles(leftover);
     // In pieces: each Service is complete in itself, and neither its rules nor their text must be in memory all at once.
-    for (const services of piecesOf(change.services)) {
+    for await (const services of inPieces(change.services, servicesPerPiece)) {
       await this.syncPiece(services, change.base, leftover, sent, signal);
     }
     transaction = new NftTransaction(this.table);
     this.removeLeftover(leftover, wantedBase, transaction);
     await this.send(transaction, signal);
-    sent.push(transaction);
+    sent.add(transaction);
     this.base = JSON.stringify(change.base);
     this.known = true;
     return this.report(sent);
@@ -246,10 +245,10 @@ export class NftablesBackend implements ProxyBackend {
 
   /** Applies a group, or ever smaller ones, until what the kernel refuses stands alone and is set aside. */
   private async syncPiece(
-    services: Services,
+    services: ServiceGroup,
     base: BaseRules,
     leftover: Leftover,
-    sent: NftTransaction[],
+    sent: Written,
     signal?: AbortSignal,
   ): Promise<void> {
     const transaction = new NftTransaction(this.table);
@@ -257,7 +256,7 @@ export class NftablesBackend implements ProxyBackend {
     try {
       await this.send(transaction, signal, services.length > 1);
       commit();
-      sent.push(transaction);
+      sent.add(transaction);
     } catch (error) {
       // Only what the kernel refuses can be the fault of one Service.
       if (!hasCode(error, 'CommandFailed')) throw error;
@@ -281,7 +280,7 @@ export class NftablesBackend implements ProxyBackend {
    * function is called. With `leftover` the kernel's state is compared, else that which was written last.
    */
   private async prepare(
-    services: Services,
+    services: RuleChange['services'],
     base: BaseRules,
     transaction: NftTransaction,
     leftover: Leftover | undefined,
@@ -292,9 +291,9 @@ export class NftablesBackend implements ProxyBackend {
     const refused = new Map<string, string>();
     const claims = new Map<string, string>();
     const uses = { chains: new Map<string, number>(), sets: new Map<string, number>() };
-    let renders = 0;
+    const turns = new Turns();
     for (const [service, rules] of services) {
-      if (++renders % rendersPerTurn === 0) await nextTurn();
+      if (turns.over) await turns.next();
       const before = this.contributionOf(service);
       const after = this.contribute(service, rules, base, before, leftover, { chains, sets, refused, claims });
       next.set(service, after);
@@ -616,34 +615,32 @@ export class NftablesBackend implements ProxyBackend {
     }
   }
 
-  private report(sent: readonly NftTransaction[]): SyncReport {
-    const written: Record<string, number> = {};
-    for (const transaction of sent) {
-      for (const [name, amount] of Object.entries(transaction.written)) written[name] = (written[name] ?? 0) + amount;
-    }
+  private report(sent: Written): SyncReport {
     return {
-      operations: sent.reduce((sum, transaction) => sum + transaction.operations, 0),
+      operations: sent.operations,
       totals: { services: this.owners.size, chains: this.chainUses.size },
-      written,
+      written: sent.byContainer,
       setAside: [...this.setAside].map(([service, reason]) => ({ service, reason })),
     };
+  }
+}
+
+/** What has been sent: figures alone, for the text of 44,000 Services is not to be kept until the last is written. */
+class Written {
+  operations = 0;
+  readonly byContainer: Record<string, number> = {};
+
+  add({ operations, written }: NftTransaction): void {
+    this.operations += operations;
+    for (const [name, amount] of Object.entries(written)) {
+      this.byContainer[name] = (this.byContainer[name] ?? 0) + amount;
+    }
   }
 }
 
 /** V8 keeps the whole listing alive for the sake of a name cut out of it. */
 function ownCopy(text: string): string {
   return [...text].join('');
-}
-
-function* piecesOf(services: Iterable<Services[number]>): IterableIterator<Services> {
-  let piece: Services[number][] = [];
-  for (const service of services) {
-    piece.push(service);
-    if (piece.length < servicesPerPiece) continue;
-    yield piece;
-    piece = [];
-  }
-  if (piece.length > 0) yield piece;
 }
 
 /** Where the first frontend of a port has the endpoints of a list. */
