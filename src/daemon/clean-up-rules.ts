@@ -1,4 +1,3 @@
-import type { FlowFilter } from '../host/conntrack/port.ts';
 import { RealConntrack } from '../host/conntrack/real.ts';
 import { RealIpset } from '../host/ipset/real.ts';
 import { detectFlavour, openIptables } from '../host/iptables/real.ts';
@@ -18,7 +17,7 @@ import { removeUtilChains } from '../services/act/util-chains.ts';
 import { canaryChain } from '../services/render/iptables/chains.ts';
 import { serviceDevice } from '../services/render/ipvs/sets.ts';
 import { tableName } from '../services/render/nftables/words.ts';
-import { type LeaveIpvsDeps, type LeaveIpvsOptions, leaveIpvs } from './leave-ipvs.ts';
+import { forgetFlows, type LeaveIpvsDeps, type LeaveIpvsOptions, leaveIpvs } from './leave-ipvs.ts';
 import type { ProxyMode } from './proxy-backends.ts';
 
 export interface CleanedUp {
@@ -120,7 +119,7 @@ async function removeIptables(family: IPFamily, everything: boolean): Promise<bo
 async function removeIpvs(
   everything: boolean,
   besideIptables: boolean,
-  leave: (ports: Pick<LeaveIpvsDeps, 'ipvs' | 'device'>) => Promise<readonly FlowFilter[]> = async () => [],
+  leave: (ports: Pick<LeaveIpvsDeps, 'ipvs' | 'device'>) => Promise<ReadonlySet<string>> = async () => new Set(),
 ): Promise<boolean> {
   const device = new RealServiceDevice({ name: serviceDevice });
   const found = await device.read();
@@ -129,7 +128,7 @@ async function removeIpvs(
   // A machine without ipset has no sets either.
   const sets = await ports.ipset.save().catch(() => '');
   if (found === undefined && !/^create KUBE-/m.test(sets)) return false;
-  const flows = await leave(ports);
+  const servers = await leave(ports);
   for (const family of families) {
     const iptables = await openIptables({ family });
     if (iptables === undefined) continue;
@@ -137,7 +136,7 @@ async function removeIpvs(
     await backend.cleanup(besideIptables);
   }
   await device.remove();
-  await new RealConntrack().delete(flows);
+  if (servers.size > 0) await forgetFlows(servers, new RealConntrack());
   return true;
 }
 

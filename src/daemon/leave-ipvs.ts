@@ -1,4 +1,4 @@
-import type { FlowFilter } from '../host/conntrack/port.ts';
+import type { ConntrackPort, FlowFilter } from '../host/conntrack/port.ts';
 import type { IpvsPort } from '../host/ipvs/port.ts';
 import type { ServiceDevicePort } from '../host/service-device/port.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -8,6 +8,7 @@ import type { IPFamily } from '../model/service.ts';
 
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 1_000;
+const unanswered = 'SYN_SENT';
 
 export interface LeaveIpvsOptions {
   /** The machine's address in each family. */
@@ -25,10 +26,9 @@ export interface LeaveIpvsDeps {
  * Before virtual servers and their addresses go, while another mode's rules already take what is new. Two kinds of
  * connections end with them: those by a virtual server, and those of the machine itself to a Service in either mode, for
  * an address of the device is their own. New ones get the machine's address instead, and those that are there a minute.
- * UDP has no end to wait for: the answer is which of its flows are to be forgotten afterwards, for the kernel would send
- * them on as IPVS did.
+ * The answer is which virtual servers there were ("-t 10.0.0.1:80"), for forgetFlows.
  */
-export async function leaveIpvs({ nodeIPs }: LeaveIpvsOptions, deps: LeaveIpvsDeps): Promise<readonly FlowFilter[]> {
+export async function leaveIpvs({ nodeIPs }: LeaveIpvsOptions, deps: LeaveIpvsDeps): Promise<ReadonlySet<string>> {
   const { ipvs, device, clock, log } = deps;
   const addresses = (await device.read())?.addresses ?? { IPv4: [], IPv6: [] };
   for (const family of ['IPv4', 'IPv6'] as const) {
@@ -44,23 +44,31 @@ export async function leaveIpvs({ nodeIPs }: LeaveIpvsOptions, deps: LeaveIpvsDe
   // One in its handshake does not count as active yet, but will at the next look.
   for (let quiet = 0; quiet < 2 && clock.monotonic() < until; await clock.sleep(PAUSE_MS)) {
     const isBusy =
-      (await ipvs.connections()).some(({ server, active }) => active > 0 && udpPlace(server) === undefined) ||
+      (await ipvs.connections()).some(({ server, active }) => active > 0 && !server.startsWith('-u ')) ||
       (await device.originating(all)) > 0;
     quiet = isBusy ? 0 : quiet + 1;
   }
-  const servers = new Set((await ipvs.connections()).map(({ server }) => server));
-  return [...servers].flatMap((server) => udpPlace(server) ?? []);
+  return new Set((await ipvs.connections()).map(({ server }) => server));
 }
 
-/** "-u 172.30.0.2:53", "-u [fd00::2]:53" */
-function udpPlace(server: string): FlowFilter | undefined {
-  const [, six, four, port] = /^-u (?:\[(.+)\]|([\d.]+)):(\d+)$/.exec(server) ?? [];
-  const destination = six ?? four;
-  if (destination === undefined) return undefined;
-  return {
-    protocol: 'UDP',
-    family: six === undefined ? 'IPv4' : 'IPv6',
-    destination,
-    destinationPort: Number(port),
-  };
+/**
+ * Once the virtual servers are gone: forgets what the kernel would go on to send where IPVS sent it. These are the flows
+ * of UDP, which has no end to wait for, and TCP connections that nobody has answered: the client's next attempt is then
+ * a new one, by the rules that are there now, and would else be answered by nobody until it gives up.
+ */
+export async function forgetFlows(servers: ReadonlySet<string>, conntrack: ConntrackPort): Promise<number> {
+  const filters = new Map<string, FlowFilter>();
+  for (const family of ['IPv4', 'IPv6'] as const) {
+    for (const protocol of ['UDP', 'TCP'] as const) {
+      const option = protocol === 'UDP' ? '-u' : '-t';
+      for (const { destination, destinationPort, state } of await conntrack.list(family, protocol)) {
+        if (protocol === 'TCP' && state !== unanswered) continue;
+        const place = `${family === 'IPv6' ? `[${destination}]` : destination}:${destinationPort}`;
+        if (!servers.has(`${option} ${place}`)) continue;
+        const filter = { protocol, family, destination, destinationPort };
+        filters.set(`${option} ${place}`, protocol === 'TCP' ? { ...filter, state: unanswered } : filter);
+      }
+    }
+  }
+  return await conntrack.delete([...filters.values()]);
 }

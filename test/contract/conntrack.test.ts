@@ -31,15 +31,15 @@ function openReal(): Opened {
       const ports = ['--orig-port-src', flow.sourcePort, '--orig-port-dst', flow.destinationPort];
       const replyPorts = ['--reply-port-src', flow.replySourcePort, '--reply-port-dst', flow.sourcePort];
       const isTcp = flow.protocol === 'TCP';
-      const state = isTcp ? ['--state', 'ESTABLISHED'] : [];
+      const state = isTcp ? ['--state', flow.state ?? 'ESTABLISHED'] : [];
+      const seen = flow.state === 'SYN_SENT' ? [] : ['-u', 'SEEN_REPLY'];
       const words = [
         '-I',
         '-p',
         flow.protocol.toLowerCase(),
         '-t',
         60,
-        '-u',
-        'SEEN_REPLY',
+        ...seen,
         ...state,
         ...original,
         ...reply,
@@ -138,12 +138,29 @@ describe.each([
 
   maybe('keeps protocols apart', async () => {
     subject().add(flow('10.1.0.5', '10.1.0.1'));
-    subject().add(flow('10.1.0.6', '10.1.0.1', undefined, 'TCP'));
+    const tcp = { ...flow('10.1.0.6', '10.1.0.1', undefined, 'TCP'), state: 'ESTABLISHED' };
+    subject().add(tcp);
     const { port } = subject();
-    expect(await port.list('IPv4', 'TCP')).toEqual([flow('10.1.0.6', '10.1.0.1', undefined, 'TCP')]);
+    expect(await port.list('IPv4', 'TCP')).toEqual([tcp]);
     expect(await port.delete([{ protocol: 'TCP', family: 'IPv4', destinationPort: 53 }])).toBe(1);
     expect(await port.list('IPv4', 'TCP')).toEqual([]);
     expect(await left()).toEqual(['10.1.0.5']);
+  });
+
+  maybe('tells by their state the connections that nobody has answered', async () => {
+    const tcp = (source: string, state: string): Flow => ({ ...flow(source, '10.1.0.1', undefined, 'TCP'), state });
+    subject().add(tcp('10.1.0.5', 'SYN_SENT'));
+    subject().add(tcp('10.1.0.6', 'ESTABLISHED'));
+    const { port } = subject();
+    const states = new Map((await port.list('IPv4', 'TCP')).map(({ source, state }) => [source, state]));
+    expect(states).toEqual(
+      new Map([
+        ['10.1.0.5', 'SYN_SENT'],
+        ['10.1.0.6', 'ESTABLISHED'],
+      ]),
+    );
+    expect(await port.delete([{ protocol: 'TCP', family: 'IPv4', destinationPort: 53, state: 'SYN_SENT' }])).toBe(1);
+    expect(await port.list('IPv4', 'TCP')).toEqual([tcp('10.1.0.6', 'ESTABLISHED')]);
   });
 
   maybe('refuses what is no address', async () => {

@@ -46,6 +46,7 @@ function matches(filter: FlowFilter, flow: Flow): boolean {
     filter.destinationPort === flow.destinationPort &&
     (filter.destination === undefined || filter.destination === flow.destination) &&
     (filter.replySource === undefined || filter.replySource === flow.replySource) &&
-    (filter.replySourcePort === undefined || filter.replySourcePort === flow.replySourcePort)
+    (filter.replySourcePort === undefined || filter.replySourcePort === flow.replySourcePort) &&
+    (filter.state === undefined || filter.state === flow.state)
   );
 }

@@ -14,6 +14,8 @@ export interface Flow {
   /** Who answers: the endpoint after DNAT, the destination itself without. */
   readonly replySource: string;
   readonly replySourcePort: number;
+  /** Of TCP: "SYN_SENT" until somebody answers, "ESTABLISHED" and so on (conntrack's words). */
+  readonly state?: string;
 }
 
 /** Which flows to forget: those that have every value that is given. */
@@ -24,6 +26,7 @@ export interface FlowFilter {
   readonly destinationPort: number;
   readonly replySource?: string;
   readonly replySourcePort?: number;
+  readonly state?: string;
 }
 
 /** The kernel's connection tracking of this process's network namespace. Throws CodedError (CommandFailed). */

@@ -77,16 +77,18 @@ function deleteArguments(filter: FlowFilter): string[] {
   words.push('--orig-port-dst', String(filter.destinationPort));
   if (filter.replySource !== undefined) words.push('--reply-src', filter.replySource);
   if (filter.replySourcePort !== undefined) words.push('--reply-port-src', String(filter.replySourcePort));
+  if (filter.state !== undefined) words.push('--state', filter.state);
   return words;
 }
 
-/** "… src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4 …": the first four are the original way. */
+/** "tcp 6 119 SYN_SENT src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4 …": the first four are the original way. */
 function parseFlow(line: string, family: IPFamily, protocol: FlowProtocol): Flow | undefined {
   const fields = [...line.matchAll(/\b(src|dst|sport|dport)=(\S+)/g)].map((match) => match[2] ?? '');
   const [source, destination, sourcePort, destinationPort, replySource, , replySourcePort] = fields;
   const addresses = [source, destination, replySource].map((text) => parseIp(text ?? ''));
   const [from, to, reply] = addresses;
   if (from === undefined || to === undefined || reply === undefined || replySourcePort === undefined) return undefined;
+  const state = /^tcp\s+\d+\s+\d+\s+([A-Z_0-9]+)\s/.exec(line)?.[1];
   return {
     protocol,
     family,
@@ -96,6 +98,7 @@ function parseFlow(line: string, family: IPFamily, protocol: FlowProtocol): Flow
     destinationPort: Number(destinationPort),
     replySource: formatIp(reply),
     replySourcePort: Number(replySourcePort),
+    ...(state === undefined ? {} : { state }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { release } from 'node:os';
-import { leaveIpvs } from '../../../src/daemon/leave-ipvs.ts';
+import { forgetFlows, leaveIpvs } from '../../../src/daemon/leave-ipvs.ts';
+import { RealConntrack } from '../../../src/host/conntrack/real.ts';
 import { RealIpset } from '../../../src/host/ipset/real.ts';
 import { openIptables } from '../../../src/host/iptables/real.ts';
 import { RealIpvs } from '../../../src/host/ipvs/real.ts';
@@ -149,7 +150,7 @@ export async function runMoves(
       last = { loop: await loopOf(backend, family), backend, kind };
       const isSameChains = kind !== 'nftables' && before.kind !== 'nftables';
       if (before.backend instanceof IpvsBackend) {
-        await leaveIpvs(
+        const servers = await leaveIpvs(
           { nodeIPs: { [family]: plans[family].node } },
           {
             ipvs: new RealIpvs({ prefix: lab.prefix }),
@@ -159,6 +160,7 @@ export async function runMoves(
           },
         );
         await before.backend.cleanup(kind !== 'nftables');
+        await forgetFlows(servers, new RealConntrack({ prefix: lab.prefix }));
       } else if (!isSameChains) await before.backend.cleanup();
     });
   }

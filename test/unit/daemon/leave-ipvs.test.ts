@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { leaveIpvs } from '../../../src/daemon/leave-ipvs.ts';
-import type { FlowFilter } from '../../../src/host/conntrack/port.ts';
+import { forgetFlows, leaveIpvs } from '../../../src/daemon/leave-ipvs.ts';
+import { FakeConntrack } from '../../../src/host/conntrack/fake.ts';
+import type { Flow } from '../../../src/host/conntrack/port.ts';
 import { FakeIpvs } from '../../../src/host/ipvs/fake.ts';
 import { FakeServiceDevice } from '../../../src/host/service-device/fake.ts';
 import { silent } from '../../../src/kit/log.ts';
@@ -22,9 +23,9 @@ async function kernel(own: readonly string[] = [NODE]) {
 
 function leaving(parts: Awaited<ReturnType<typeof kernel>>) {
   const clock = new ManualClock();
-  let left: readonly FlowFilter[] | undefined;
-  void leaveIpvs({ nodeIPs: { IPv4: NODE } }, { ...parts, clock, log: silent }).then((flows) => {
-    left = flows;
+  let left: ReadonlySet<string> | undefined;
+  void leaveIpvs({ nodeIPs: { IPv4: NODE } }, { ...parts, clock, log: silent }).then((servers) => {
+    left = servers;
   });
   const isOver = async (seconds: number): Promise<boolean> => {
     for (let second = 0; second < seconds; second++) {
@@ -34,7 +35,7 @@ function leaving(parts: Awaited<ReturnType<typeof kernel>>) {
     await settled();
     return left !== undefined;
   };
-  return { isOver, flows: () => left };
+  return { isOver, servers: () => left };
 }
 
 async function settled(): Promise<void> {
@@ -64,20 +65,46 @@ describe('leaving IPVS', () => {
     expect(await isOver(3)).toBe(true);
   });
 
-  it('waits for no UDP, and says which of its flows are to be forgotten afterwards', async () => {
+  it('waits for no UDP, and says which virtual servers there were', async () => {
     const parts = await kernel();
-    const lines = ['172.30.0.2', '[fd00:5::2]'].flatMap((address, index) => [
-      `-A -u ${address}:53 -s rr`,
-      `-a -u ${address}:53 -r ${index === 0 ? '10.1.0.1' : '[fd00:1::1]'}:5353 -m -w 1`,
-    ]);
-    await parts.ipvs.restore(`${lines.join('\n')}\n`);
-    parts.ipvs.connect('-u 172.30.0.2:53', '10.1.0.1:5353', 7);
-    const { isOver, flows } = leaving(parts);
+    const udp = '-u [fd00:5::2]:53';
+    await parts.ipvs.restore(`-A ${udp} -s rr\n-a ${udp} -r [fd00:1::1]:5353 -m -w 1\n`);
+    parts.ipvs.connect(udp, '[fd00:1::1]:5353', 7);
+    const { isOver, servers } = leaving(parts);
     expect(await isOver(3)).toBe(true);
-    expect(flows()).toEqual([
-      { protocol: 'UDP', family: 'IPv4', destination: '172.30.0.2', destinationPort: 53 },
-      { protocol: 'UDP', family: 'IPv6', destination: 'fd00:5::2', destinationPort: 53 },
-    ]);
+    expect(servers()).toEqual(new Set([SERVER, udp]));
+  });
+
+  it('has the kernel forget flows of UDP, and of TCP those that nobody has answered', async () => {
+    const conntrack = new FakeConntrack();
+    const flow = (place: string, destinationPort: number, more: Partial<Flow> = {}): Flow => ({
+      protocol: 'UDP',
+      family: place.includes(':') ? 'IPv6' : 'IPv4',
+      source: place.includes(':') ? 'fd00:1::9' : '10.1.0.9',
+      sourcePort: 4_000,
+      destination: place,
+      destinationPort,
+      replySource: place,
+      replySourcePort: destinationPort,
+      ...more,
+    });
+    const staying = [
+      flow(VIP, 80, { protocol: 'TCP', state: 'ESTABLISHED' }),
+      // No virtual server, though the other protocol has one there.
+      flow(VIP, 53, { protocol: 'TCP', state: 'SYN_SENT' }),
+      flow('192.0.2.7', 53),
+    ];
+    const going = [
+      flow(VIP, 80, { protocol: 'TCP', state: 'SYN_SENT', sourcePort: 4_001 }),
+      flow(VIP, 53),
+      flow('fd00:5::2', 53),
+    ];
+    for (const one of [...staying, ...going]) conntrack.add(one);
+    const servers = new Set([SERVER, `-u ${VIP}:53`, '-u [fd00:5::2]:53']);
+    expect(await forgetFlows(servers, conntrack)).toBe(3);
+    expect(await conntrack.list('IPv4', 'TCP')).toEqual(staying.slice(0, 2));
+    expect(await conntrack.list('IPv4', 'UDP')).toEqual(staying.slice(2));
+    expect(await conntrack.list('IPv6', 'UDP')).toEqual([]);
   });
 
   it('looks twice: a connection in its handshake is none as yet', async () => {
