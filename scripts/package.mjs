@@ -52,15 +52,7 @@ const zipped = (from, to) => put(to, gzipSync(readFileSync(join(root, from)), { 
 
 try {
   copy('dist/deckhand.mjs', 'usr/lib/deckhand/deckhand.mjs');
-  put(
-    'usr/bin/deckhand',
-    `#!/bin/sh
-export MALLOC_ARENA_MAX="\${MALLOC_ARENA_MAX:-2}" MALLOC_TRIM_THRESHOLD_="\${MALLOC_TRIM_THRESHOLD_:-65536}"
-export MALLOC_MMAP_THRESHOLD_="\${MALLOC_MMAP_THRESHOLD_:-65536}"
-exec /usr/bin/node --max-semi-space-size=2 /usr/lib/deckhand/deckhand.mjs "$@"
-`,
-    0o755,
-  );
+  put('usr/bin/deckhand', command(), 0o755);
   copy('systemd/deckhand.service', 'usr/lib/systemd/system/deckhand.service');
   copy('packaging/deckhand.default', 'etc/default/deckhand');
   copy('packaging/config.yaml', 'etc/deckhand/config.yaml');
@@ -143,4 +135,17 @@ function lastChange() {
   } catch {
     return Math.floor(statSync(bundle).mtimeMs / 1000);
   }
+}
+
+/** /usr/bin/deckhand: Node as the unit starts it, with the same limits of memory; what the caller has set stays. */
+function command() {
+  const unit = readFileSync(join(root, 'systemd/deckhand.service'), 'utf8');
+  const limits = /^Environment=(MALLOC_.+)$/m.exec(unit)?.[1].split(' ') ?? [];
+  const start = /^ExecStart=(.+) run \$DECKHAND_ARGS$/m.exec(unit)?.[1];
+  if (limits.length === 0 || start === undefined) throw new Error('deckhand.service starts Node in another way');
+  const exports = limits.map((limit) => {
+    const [name, value] = limit.split('=');
+    return `export ${name}="\${${name}:-${value}}"\n`;
+  });
+  return `#!/bin/sh\n${exports.join('')}exec ${start} "$@"\n`;
 }

@@ -1,5 +1,6 @@
 import { RealConntrack } from '../host/conntrack/real.ts';
 import { RealIpset } from '../host/ipset/real.ts';
+import type { IptablesPort } from '../host/iptables/port.ts';
 import { detectFlavour, openIptables } from '../host/iptables/real.ts';
 import { RealIpvs } from '../host/ipvs/real.ts';
 import { type NftablesPort, nftFamily } from '../host/nftables/port.ts';
@@ -50,10 +51,12 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
   );
   for (const family of families) {
     await attempt(`the ${family} table ${tableName} (nftables)`, () => removeNftables(family));
-    await attempt(`the ${family} KUBE- chains (iptables)`, () => removeIptables(family, kubeProxy));
+    // Opened once: which flavour it is can no longer be told when the first chains are gone.
+    const iptables = iptablesOf(family);
+    await attempt(`the ${family} KUBE- chains (iptables)`, async () => removeIptables(await iptables, kubeProxy));
     await attempt(`the ${family} chains that kubelet keeps (iptables)`, async () => {
-      const iptables = await openIptables({ family }).catch(() => undefined);
-      return iptables !== undefined && (await removeUtilChains(iptables));
+      const opened = await iptables;
+      return opened !== undefined && (await removeUtilChains(opened));
     });
     if (kubeProxy) {
       await attempt(`the ${family} table ${KUBE_PROXY_TABLE} (nftables)`, () => removeTable(family, KUBE_PROXY_TABLE));
@@ -78,12 +81,16 @@ export async function removeOtherMode(
   // In iptables mode the chains that both modes have hold its own rules by now.
   if (mode !== 'ipvs')
     await attempt(
-      () => removeIpvs(false, mode === 'iptables', (ports) => leaveIpvs({ nodeIPs }, { ...ports, clock, log })),
+      () =>
+        removeIpvs(false, mode === 'iptables', {
+          leave: (ports) => leaveIpvs({ nodeIPs }, { ...ports, clock, log }),
+          forget: (servers) => forgetFlows(servers, { conntrack: new RealConntrack(), clock }),
+        }),
       {},
     );
   for (const family of families) {
     // In ipvs mode it has put its own rules in the place of those of iptables mode.
-    if (mode === 'nftables') await attempt(() => removeIptables(family, false), { family });
+    if (mode === 'nftables') await attempt(async () => removeIptables(await iptablesOf(family), false), { family });
     else await attempt(() => removeNftables(family), { family });
   }
 }
@@ -102,9 +109,13 @@ async function removeTable(family: IPFamily, name: string): Promise<boolean> {
   return true;
 }
 
-async function removeIptables(family: IPFamily, everything: boolean): Promise<boolean> {
+/** A machine without the commands has nothing of it either. */
+async function iptablesOf(family: IPFamily): Promise<IptablesPort | undefined> {
   const flavour = await detectFlavour({ family }).catch(() => undefined);
-  const iptables = flavour === undefined ? undefined : await openIptables({ family, flavour });
+  return flavour === undefined ? undefined : await openIptables({ family, flavour });
+}
+
+async function removeIptables(iptables: IptablesPort | undefined, everything: boolean): Promise<boolean> {
   if (iptables === undefined) return false;
   const canary = await iptables.list('nat', canaryChain);
   const isOurs = canary?.some((rule) => rule.includes('deckhand')) ?? false;
@@ -119,7 +130,10 @@ async function removeIptables(family: IPFamily, everything: boolean): Promise<bo
 async function removeIpvs(
   everything: boolean,
   besideIptables: boolean,
-  leave: (ports: Pick<LeaveIpvsDeps, 'ipvs' | 'device'>) => Promise<ReadonlySet<string>> = async () => new Set(),
+  patience?: {
+    leave(ports: Pick<LeaveIpvsDeps, 'ipvs' | 'device'>): Promise<ReadonlySet<string>>;
+    forget(servers: ReadonlySet<string>): Promise<number>;
+  },
 ): Promise<boolean> {
   const device = new RealServiceDevice({ name: serviceDevice });
   const found = await device.read();
@@ -128,7 +142,7 @@ async function removeIpvs(
   // A machine without ipset has no sets either.
   const sets = await ports.ipset.save().catch(() => '');
   if (found === undefined && !/^create KUBE-/m.test(sets)) return false;
-  const servers = await leave(ports);
+  const servers = await patience?.leave(ports);
   for (const family of families) {
     const iptables = await openIptables({ family });
     if (iptables === undefined) continue;
@@ -136,7 +150,7 @@ async function removeIpvs(
     await backend.cleanup(besideIptables);
   }
   await device.remove();
-  if (servers.size > 0) await forgetFlows(servers, new RealConntrack());
+  if (servers !== undefined) await patience?.forget(servers);
   return true;
 }
 

@@ -1,4 +1,4 @@
-import type { ConntrackPort, FlowFilter } from '../host/conntrack/port.ts';
+import type { ConntrackPort, Flow, FlowFilter } from '../host/conntrack/port.ts';
 import type { IpvsPort } from '../host/ipvs/port.ts';
 import type { ServiceDevicePort } from '../host/service-device/port.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -8,7 +8,6 @@ import type { IPFamily } from '../model/service.ts';
 
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 1_000;
-const unanswered = 'SYN_SENT';
 
 export interface LeaveIpvsOptions {
   /** The machine's address in each family. */
@@ -53,22 +52,42 @@ export async function leaveIpvs({ nodeIPs }: LeaveIpvsOptions, deps: LeaveIpvsDe
 
 /**
  * Once the virtual servers are gone: forgets what the kernel would go on to send where IPVS sent it. These are the flows
- * of UDP, which has no end to wait for, and TCP connections that nobody has answered: the client's next attempt is then
- * a new one, by the rules that are there now, and would else be answered by nobody until it gives up.
+ * of UDP, which has no end to wait for, and whatever nobody answers, at two looks, of either protocol: the client's next
+ * attempt is then a new one, by the rules that are there now. What is on its way just now keeps its flow.
  */
-export async function forgetFlows(servers: ReadonlySet<string>, conntrack: ConntrackPort): Promise<number> {
+export async function forgetFlows(
+  servers: ReadonlySet<string>,
+  { conntrack, clock }: { readonly conntrack: ConntrackPort; readonly clock: Clock },
+): Promise<number> {
+  if (servers.size === 0) return 0;
+  const before = new Set((await flowsTo(servers, conntrack)).filter(({ unreplied }) => unreplied).map(idOf));
+  await clock.sleep(PAUSE_MS);
   const filters = new Map<string, FlowFilter>();
-  for (const family of ['IPv4', 'IPv6'] as const) {
-    for (const protocol of ['UDP', 'TCP'] as const) {
-      const option = protocol === 'UDP' ? '-u' : '-t';
-      for (const { destination, destinationPort, state } of await conntrack.list(family, protocol)) {
-        if (protocol === 'TCP' && state !== unanswered) continue;
-        const place = `${family === 'IPv6' ? `[${destination}]` : destination}:${destinationPort}`;
-        if (!servers.has(`${option} ${place}`)) continue;
-        const filter = { protocol, family, destination, destinationPort };
-        filters.set(`${option} ${place}`, protocol === 'TCP' ? { ...filter, state: unanswered } : filter);
-      }
-    }
+  for (const flow of await flowsTo(servers, conntrack)) {
+    const { protocol, family, source, sourcePort, destination, destinationPort, unreplied } = flow;
+    const filter = { protocol, family, destination, destinationPort };
+    if (!unreplied && protocol === 'UDP') filters.set(serverOf(flow), { ...filter, replied: true });
+    else if (unreplied && before.has(idOf(flow))) filters.set(idOf(flow), { ...filter, source, sourcePort });
   }
   return await conntrack.delete([...filters.values()]);
+}
+
+async function flowsTo(servers: ReadonlySet<string>, conntrack: ConntrackPort): Promise<readonly Flow[]> {
+  const found: Flow[] = [];
+  for (const family of ['IPv4', 'IPv6'] as const) {
+    for (const protocol of ['UDP', 'TCP'] as const) {
+      for (const flow of await conntrack.list(family, protocol)) if (servers.has(serverOf(flow))) found.push(flow);
+    }
+  }
+  return found;
+}
+
+/** As ipvsadm prints the virtual server that a flow leads to. */
+function serverOf({ protocol, family, destination, destinationPort }: Flow): string {
+  const host = family === 'IPv6' ? `[${destination}]` : destination;
+  return `${protocol === 'UDP' ? '-u' : '-t'} ${host}:${destinationPort}`;
+}
+
+function idOf(flow: Flow): string {
+  return `${serverOf(flow)} ${flow.source} ${flow.sourcePort}`;
 }

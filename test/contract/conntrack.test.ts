@@ -31,8 +31,8 @@ function openReal(): Opened {
       const ports = ['--orig-port-src', flow.sourcePort, '--orig-port-dst', flow.destinationPort];
       const replyPorts = ['--reply-port-src', flow.replySourcePort, '--reply-port-dst', flow.sourcePort];
       const isTcp = flow.protocol === 'TCP';
-      const state = isTcp ? ['--state', flow.state ?? 'ESTABLISHED'] : [];
-      const seen = flow.state === 'SYN_SENT' ? [] : ['-u', 'SEEN_REPLY'];
+      const state = isTcp ? ['--state', flow.unreplied ? 'SYN_SENT' : 'ESTABLISHED'] : [];
+      const seen = flow.unreplied ? [] : ['-u', 'SEEN_REPLY'];
       const words = [
         '-I',
         '-p',
@@ -138,7 +138,7 @@ describe.each([
 
   maybe('keeps protocols apart', async () => {
     subject().add(flow('10.1.0.5', '10.1.0.1'));
-    const tcp = { ...flow('10.1.0.6', '10.1.0.1', undefined, 'TCP'), state: 'ESTABLISHED' };
+    const tcp = flow('10.1.0.6', '10.1.0.1', undefined, 'TCP');
     subject().add(tcp);
     const { port } = subject();
     expect(await port.list('IPv4', 'TCP')).toEqual([tcp]);
@@ -147,21 +147,29 @@ describe.each([
     expect(await left()).toEqual(['10.1.0.5']);
   });
 
-  maybe('tells by their state the connections that nobody has answered', async () => {
-    const tcp = (source: string, state: string): Flow => ({ ...flow(source, '10.1.0.1', undefined, 'TCP'), state });
-    subject().add(tcp('10.1.0.5', 'SYN_SENT'));
-    subject().add(tcp('10.1.0.6', 'ESTABLISHED'));
-    const { port } = subject();
-    const states = new Map((await port.list('IPv4', 'TCP')).map(({ source, state }) => [source, state]));
-    expect(states).toEqual(
-      new Map([
-        ['10.1.0.5', 'SYN_SENT'],
-        ['10.1.0.6', 'ESTABLISHED'],
-      ]),
-    );
-    expect(await port.delete([{ protocol: 'TCP', family: 'IPv4', destinationPort: 53, state: 'SYN_SENT' }])).toBe(1);
-    expect(await port.list('IPv4', 'TCP')).toEqual([tcp('10.1.0.6', 'ESTABLISHED')]);
-  });
+  maybe.each(['UDP', 'TCP'] as const)(
+    'tells the flows of %s that nobody has answered from the others',
+    async (protocol) => {
+      const silent: Flow = { ...flow('10.1.0.5', '172.30.0.53', undefined, protocol), unreplied: true };
+      const others = ['10.1.0.6', '10.1.0.7'].map((source) => flow(source, '10.1.0.1', undefined, protocol));
+      for (const one of [silent, ...others]) subject().add(one);
+      const { port } = subject();
+      const bySource = async (): Promise<readonly Flow[]> =>
+        [...(await port.list('IPv4', protocol))].sort((a, b) => (a.source < b.source ? -1 : 1));
+      expect(await bySource()).toEqual([silent, ...others]);
+      const to = { protocol, family: 'IPv4', destinationPort: 53 } as const;
+      expect(await port.delete([{ ...to, replied: true, destinationPort: 54 }])).toBe(0);
+      expect(await port.delete([{ ...to, source: '10.1.0.7', sourcePort: 4_000 }])).toBe(1);
+      expect(
+        await port.delete([
+          { ...to, replied: true },
+          { ...to, source: '10.1.0.5', sourcePort: 4_001 },
+        ]),
+      ).toBe(1);
+      expect(await bySource()).toEqual([silent]);
+      expect(await port.delete([{ ...to, source: '10.1.0.5', sourcePort: 4_000 }])).toBe(1);
+    },
+  );
 
   maybe('refuses what is no address', async () => {
     const wrong = [{ protocol: 'UDP', family: 'IPv4', destination: 'nonsense', destinationPort: 53 }] as const;

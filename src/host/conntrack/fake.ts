@@ -23,7 +23,7 @@ export class FakeConntrack implements ConntrackPort {
   async delete(filters: readonly FlowFilter[]): Promise<number> {
     if (filters.length === 0) return 0;
     this.commands++;
-    for (const filter of filters) this.check(filter.family, filter.destination, filter.replySource);
+    for (const filter of filters) this.check(filter.family, filter.source, filter.destination, filter.replySource);
     const staying = this.flows.filter((flow) => !filters.some((filter) => matches(filter, flow)));
     const gone = this.flows.length - staying.length;
     this.flows = staying;
@@ -47,6 +47,8 @@ function matches(filter: FlowFilter, flow: Flow): boolean {
     (filter.destination === undefined || filter.destination === flow.destination) &&
     (filter.replySource === undefined || filter.replySource === flow.replySource) &&
     (filter.replySourcePort === undefined || filter.replySourcePort === flow.replySourcePort) &&
-    (filter.state === undefined || filter.state === flow.state)
+    (filter.source === undefined || filter.source === flow.source) &&
+    (filter.sourcePort === undefined || filter.sourcePort === flow.sourcePort) &&
+    (filter.replied === undefined || flow.unreplied === undefined)
   );
 }

@@ -14,19 +14,22 @@ export interface Flow {
   /** Who answers: the endpoint after DNAT, the destination itself without. */
   readonly replySource: string;
   readonly replySourcePort: number;
-  /** Of TCP: "SYN_SENT" until somebody answers, "ESTABLISHED" and so on (conntrack's words). */
-  readonly state?: string;
+  /** Nobody has answered yet. */
+  readonly unreplied?: true;
 }
 
 /** Which flows to forget: those that have every value that is given. */
 export interface FlowFilter {
   readonly protocol: FlowProtocol;
   readonly family: IPFamily;
+  readonly source?: string;
+  readonly sourcePort?: number;
   readonly destination?: string;
   readonly destinationPort: number;
   readonly replySource?: string;
   readonly replySourcePort?: number;
-  readonly state?: string;
+  /** Those alone that somebody has answered: each such filter is a command of its own. */
+  readonly replied?: true;
 }
 
 /** The kernel's connection tracking of this process's network namespace. Throws CodedError (CommandFailed). */

@@ -30,13 +30,17 @@ export class RealConntrack implements ConntrackPort {
   }
 
   async delete(filters: readonly FlowFilter[]): Promise<number> {
-    if (filters.length === 0) return 0;
-    const commands = filters.map(deleteArguments);
-    // One process for all (conntrack-tools 1.4.7 and later); a line that matches no flow is no error there.
-    const outcome = await this.run(['-R', '-'], `${commands.map((words) => words.join(' ')).join('\n')}\n`);
-    if (outcome.exitCode === 0) return countDeleted(outcome);
+    // One process for all (conntrack-tools 1.4.7 and later); a line that matches no flow is no error there. A line with a
+    // status does nothing there.
+    const lines = filters.filter(({ replied }) => replied === undefined).map(deleteArguments);
+    const single = filters.filter(({ replied }) => replied !== undefined).map(deleteArguments);
     let deleted = 0;
-    for (const words of commands) {
+    if (lines.length > 0) {
+      const outcome = await this.run(['-R', '-'], `${lines.map((words) => words.join(' ')).join('\n')}\n`);
+      if (outcome.exitCode === 0) deleted += countDeleted(outcome);
+      else single.push(...lines);
+    }
+    for (const words of single) {
       const one = await this.run(words, '');
       // Exit status 1 and "0 flow entries have been deleted": there was none.
       if (one.exitCode !== 0 && !one.stderr.includes('0 flow entries')) throw failed('delete flows', one);
@@ -77,18 +81,19 @@ function deleteArguments(filter: FlowFilter): string[] {
   words.push('--orig-port-dst', String(filter.destinationPort));
   if (filter.replySource !== undefined) words.push('--reply-src', filter.replySource);
   if (filter.replySourcePort !== undefined) words.push('--reply-port-src', String(filter.replySourcePort));
-  if (filter.state !== undefined) words.push('--state', filter.state);
+  if (filter.source !== undefined) words.push('--orig-src', filter.source);
+  if (filter.sourcePort !== undefined) words.push('--orig-port-src', String(filter.sourcePort));
+  if (filter.replied) words.push('--status', 'SEEN_REPLY');
   return words;
 }
 
-/** "tcp 6 119 SYN_SENT src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4 …": the first four are the original way. */
+/** "… src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4 …": the first four are the original way. */
 function parseFlow(line: string, family: IPFamily, protocol: FlowProtocol): Flow | undefined {
   const fields = [...line.matchAll(/\b(src|dst|sport|dport)=(\S+)/g)].map((match) => match[2] ?? '');
   const [source, destination, sourcePort, destinationPort, replySource, , replySourcePort] = fields;
   const addresses = [source, destination, replySource].map((text) => parseIp(text ?? ''));
   const [from, to, reply] = addresses;
   if (from === undefined || to === undefined || reply === undefined || replySourcePort === undefined) return undefined;
-  const state = /^tcp\s+\d+\s+\d+\s+([A-Z_0-9]+)\s/.exec(line)?.[1];
   return {
     protocol,
     family,
@@ -98,7 +103,7 @@ function parseFlow(line: string, family: IPFamily, protocol: FlowProtocol): Flow
     destinationPort: Number(destinationPort),
     replySource: formatIp(reply),
     replySourcePort: Number(replySourcePort),
-    ...(state === undefined ? {} : { state }),
+    ...(line.includes('[UNREPLIED]') ? { unreplied: true } : {}),
   };
 }
 

@@ -43,8 +43,8 @@ export interface IpvsBackendDeps {
  * mode has them. A change is a line or two for ipvsadm and ipset, among any number of Services.
  */
 export class IpvsBackend implements ProxyBackend, WholeWriter {
-  /** A look starts two or three processes. */
-  readonly checkMs = 1_000;
+  /** A look starts two or three processes, for half of what there is to see. */
+  readonly checkMs = 500;
   readonly name = 'ipvs';
   readonly family: IPFamily;
   readonly ownDevice: string;

@@ -31,9 +31,16 @@ for (const address of addresses) {
 }
 Promise.all(listening).then(() => answer({ ready: true }));
 
+// No port twice within the two minutes that IPVS remembers a connection for: when it forgets an old one (its virtual server
+// goes), the kernel forgets the tracking of whatever has the same addresses and ports by then (ip_vs_conn_drop_conntrack).
+const PORTS = { first: 10_000, last: 60_000 };
+let nextPort = PORTS.first;
+
 function overTcp({ source, destination, port }, timeoutMs) {
   return new Promise((resolve) => {
-    const socket = connect({ host: destination, port, localAddress: source });
+    const localPort = nextPort++;
+    if (nextPort > PORTS.last) nextPort = PORTS.first;
+    const socket = connect({ host: destination, port, localAddress: source, localPort });
     let text = '';
     const finish = (result) => {
       socket.destroy();

@@ -160,7 +160,7 @@ export async function runMoves(
           },
         );
         await before.backend.cleanup(kind !== 'nftables');
-        await forgetFlows(servers, new RealConntrack({ prefix: lab.prefix }));
+        await forgetFlows(servers, { conntrack: new RealConntrack({ prefix: lab.prefix }), clock: new SystemClock() });
       } else if (!isSameChains) await before.backend.cleanup();
     });
   }

@@ -75,36 +75,41 @@ describe('leaving IPVS', () => {
     expect(servers()).toEqual(new Set([SERVER, udp]));
   });
 
-  it('has the kernel forget flows of UDP, and of TCP those that nobody has answered', async () => {
+  it('has the kernel forget flows of UDP, and whatever nobody answers, once what is on its way has come', async () => {
     const conntrack = new FakeConntrack();
-    const flow = (place: string, destinationPort: number, more: Partial<Flow> = {}): Flow => ({
-      protocol: 'UDP',
+    const clock = new ManualClock();
+    const flow = (protocol: 'UDP' | 'TCP', place: string, sourcePort: number, more: Partial<Flow> = {}): Flow => ({
+      protocol,
       family: place.includes(':') ? 'IPv6' : 'IPv4',
       source: place.includes(':') ? 'fd00:1::9' : '10.1.0.9',
-      sourcePort: 4_000,
+      sourcePort,
       destination: place,
-      destinationPort,
+      destinationPort: protocol === 'UDP' ? 53 : 80,
       replySource: place,
-      replySourcePort: destinationPort,
+      replySourcePort: 5_353,
       ...more,
     });
-    const staying = [
-      flow(VIP, 80, { protocol: 'TCP', state: 'ESTABLISHED' }),
-      // No virtual server, though the other protocol has one there.
-      flow(VIP, 53, { protocol: 'TCP', state: 'SYN_SENT' }),
-      flow('192.0.2.7', 53),
-    ];
+    const unreplied = { unreplied: true } as const;
     const going = [
-      flow(VIP, 80, { protocol: 'TCP', state: 'SYN_SENT', sourcePort: 4_001 }),
-      flow(VIP, 53),
-      flow('fd00:5::2', 53),
+      flow('TCP', VIP, 1, unreplied),
+      flow('UDP', VIP, 1, unreplied),
+      flow('UDP', VIP, 2),
+      flow('UDP', 'fd00:5::2', 1),
     ];
+    const staying = [flow('TCP', VIP, 2), flow('UDP', '192.0.2.7', 1), flow('TCP', 'fd00:5::2', 1, unreplied)];
+    const late = [flow('TCP', VIP, 3, unreplied), flow('UDP', VIP, 3, unreplied)];
     for (const one of [...staying, ...going]) conntrack.add(one);
     const servers = new Set([SERVER, `-u ${VIP}:53`, '-u [fd00:5::2]:53']);
-    expect(await forgetFlows(servers, conntrack)).toBe(3);
-    expect(await conntrack.list('IPv4', 'TCP')).toEqual(staying.slice(0, 2));
-    expect(await conntrack.list('IPv4', 'UDP')).toEqual(staying.slice(2));
-    expect(await conntrack.list('IPv6', 'UDP')).toEqual([]);
+    const forgotten = forgetFlows(servers, { conntrack, clock });
+    await settled();
+    for (const one of late) conntrack.add(one);
+    await clock.advance(1_000);
+    expect(await forgotten).toBe(4);
+    const left = [];
+    for (const family of ['IPv4', 'IPv6'] as const) {
+      for (const protocol of ['TCP', 'UDP'] as const) left.push(...(await conntrack.list(family, protocol)));
+    }
+    expect(new Set(left)).toEqual(new Set([...staying, ...late]));
   });
 
   it('looks twice: a connection in its handshake is none as yet', async () => {
