@@ -145,12 +145,20 @@ describe.skipIf(!isRoot).each(['nftables', 'nft', 'legacy'] as const)('thousands
     for (let turn = 0; turn < 4; turn++) {
       await packets.onNode(...table);
       const since = performance.now();
-      // The last one that is written.
-      while ((await ask(SERVICES - 1)).from === undefined) {
+      // The last one that is written. Each question waits for long where there is no rule: the next does not wait for it.
+      const asked: Promise<void>[] = [];
+      let backAt: number | undefined;
+      while (backAt === undefined) {
         expect(performance.now() - since).toBeLessThan(60_000);
-        await clock.sleep(10);
+        asked.push(
+          ask(SERVICES - 1).then(({ from }) => {
+            if (from !== undefined) backAt ??= performance.now();
+          }),
+        );
+        await clock.sleep(20);
       }
-      took.push(Math.round(performance.now() - since));
+      took.push(Math.round(backAt - since));
+      await Promise.all(asked);
       expect((await ask(0)).from).toBe('p1');
     }
     console.log(`${kind}: back ${took.join(', ')} ms after a flush of ${SERVICES} Services`);
