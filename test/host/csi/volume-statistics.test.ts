@@ -80,7 +80,8 @@ describe('how full volumes are', () => {
     return waitFor(
       `new figures of ${volume} in ${pod}`,
       async () => (await statsOf(pod)).find(({ name, time }) => name === volume && Date.parse(time) > now),
-      { timeoutMs: 30_000 },
+      // Beside dead mounts, on a busy machine, each round takes its time.
+      { timeoutMs: 90_000 },
     );
   };
   const value = ({ samples }: ParsedMetrics, name: string, labels: Record<string, string>): number | undefined =>

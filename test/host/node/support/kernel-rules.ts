@@ -6,6 +6,8 @@ import { contentOf } from '../../../harness/nft-content.ts';
 import { runCommand, tryCommand } from '../../../harness/run-command.ts';
 import { waitFor } from '../../../harness/wait-for.ts';
 
+const SETTLED_MS = 1_000;
+
 /** What deckhand's table in the node's namespace says, a line for each rule and element; nothing without a table. */
 export async function kernelRules(node: HarnessNode): Promise<ReadonlySet<string>> {
   const { stdout } = await tryCommand(inNetns(node.netns, ['nft', '-n', 'list', 'table', 'ip', 'deckhand']));
@@ -31,10 +33,14 @@ export async function rulesLeadingTo(
   endpoints: number,
 ): Promise<ReadonlySet<string>> {
   const address = await addressOf(node, service);
+  let last = { text: '', since: 0 };
   return waitFor(`${service} to lead to ${endpoints} endpoints`, async () => {
     const rules = await kernelRules(node);
     const targets = [...rules].filter((rule) => rule.startsWith(`endpoints { ${address} . `));
-    return targets.length === endpoints && rules;
+    // What led to fewer of them is taken away by a transaction of its own, a little later.
+    const text = [...rules].join('\n');
+    if (text !== last.text) last = { text, since: performance.now() };
+    return targets.length === endpoints && performance.now() - last.since > SETTLED_MS && rules;
   });
 }
 
