@@ -18,13 +18,16 @@ import { removeUtilChains } from '../services/act/util-chains.ts';
 import { canaryChain } from '../services/render/iptables/chains.ts';
 import { serviceDevice } from '../services/render/ipvs/sets.ts';
 import { tableName } from '../services/render/nftables/words.ts';
-import { forgetFlows, type LeaveIpvsDeps, type LeaveIpvsOptions, leaveIpvs } from './leave-ipvs.ts';
+import { forgetFlows, type LeaveIpvsOptions, leaveIpvs } from './leave-ipvs.ts';
 import type { ProxyMode } from './proxy-backends.ts';
 
 export interface CleanedUp {
   readonly removed: readonly string[];
   readonly failures: readonly string[];
 }
+
+/** For a mode that is left while its clients go on asking. */
+type Leaving = LeaveIpvsOptions & { readonly clock: Clock; readonly log: Logger };
 
 const families = ['IPv4', 'IPv6'] as const;
 /** kube-proxy's table in nftables mode. */
@@ -66,10 +69,8 @@ export async function cleanUpRules(kubeProxy: boolean): Promise<CleanedUp> {
 }
 
 /** What deckhand itself wrote in the mode that is not used now; after its rules in the other one are in the kernel. */
-export async function removeOtherMode(
-  mode: ProxyMode,
-  { nodeIPs, clock, log }: LeaveIpvsOptions & { readonly clock: Clock; readonly log: Logger },
-): Promise<void> {
+export async function removeOtherMode(mode: ProxyMode, leaving: Leaving): Promise<void> {
+  const { log } = leaving;
   const attempt = async (work: () => Promise<boolean>, about: { readonly family?: IPFamily }): Promise<void> => {
     try {
       if (await work()) log.info(about, 'took away the Service rules of the mode that was used before');
@@ -79,15 +80,7 @@ export async function removeOtherMode(
     }
   };
   // In iptables mode the chains that both modes have hold its own rules by now.
-  if (mode !== 'ipvs')
-    await attempt(
-      () =>
-        removeIpvs(false, mode === 'iptables', {
-          leave: (ports) => leaveIpvs({ nodeIPs }, { ...ports, clock, log }),
-          forget: (servers) => forgetFlows(servers, { conntrack: new RealConntrack(), clock }),
-        }),
-      {},
-    );
+  if (mode !== 'ipvs') await attempt(() => removeIpvs(false, mode === 'iptables', leaving), {});
   for (const family of families) {
     // In ipvs mode it has put its own rules in the place of those of iptables mode.
     if (mode === 'nftables') await attempt(async () => removeIptables(await iptablesOf(family), false), { family });
@@ -127,14 +120,7 @@ async function removeIptables(iptables: IptablesPort | undefined, everything: bo
 }
 
 /** What deckhand left, by the alias of its device; with `everything` what kube-proxy left as well, its sets alone too. */
-async function removeIpvs(
-  everything: boolean,
-  besideIptables: boolean,
-  patience?: {
-    leave(ports: Pick<LeaveIpvsDeps, 'ipvs' | 'device'>): Promise<ReadonlySet<string>>;
-    forget(servers: ReadonlySet<string>): Promise<number>;
-  },
-): Promise<boolean> {
+async function removeIpvs(everything: boolean, besideIptables: boolean, leaving?: Leaving): Promise<boolean> {
   const device = new RealServiceDevice({ name: serviceDevice });
   const found = await device.read();
   if (found?.alias !== deviceAlias && !everything) return false;
@@ -142,7 +128,7 @@ async function removeIpvs(
   // A machine without ipset has no sets either.
   const sets = await ports.ipset.save().catch(() => '');
   if (found === undefined && !/^create KUBE-/m.test(sets)) return false;
-  const servers = await patience?.leave(ports);
+  const servers = leaving && (await leaveIpvs(leaving, { ...ports, ...leaving }));
   for (const family of families) {
     const iptables = await openIptables({ family });
     if (iptables === undefined) continue;
@@ -150,7 +136,7 @@ async function removeIpvs(
     await backend.cleanup(besideIptables);
   }
   await device.remove();
-  if (servers !== undefined) await patience?.forget(servers);
+  if (leaving && servers) await forgetFlows(servers, { conntrack: new RealConntrack(), clock: leaving.clock });
   return true;
 }
 

@@ -10,7 +10,7 @@ import { formatCidr, parseCidr } from '../model/cidr.ts';
 import type { ObjectReference } from '../model/meta.ts';
 import type { EndpointSlice, IPFamily, Service } from '../model/service.ts';
 import { FlowCleaner } from './act/flow-cleaner.ts';
-import { inPieces } from './act/in-turns.ts';
+import { Turns } from './act/in-turns.ts';
 import type { Problem, ServicePortRules } from './model.ts';
 import { type ServiceEvent, ServiceObserver } from './observe/service-observer.ts';
 import { nodeAddresses, nodePortScope } from './policy/node-port-scope.ts';
@@ -85,7 +85,6 @@ interface Dirt {
 }
 
 const checkShare = 20;
-const keysPerPiece = 500;
 const defaultFullSyncMs = 3_600_000;
 
 /** One address family's part of the loop. */
@@ -537,7 +536,11 @@ export class ServiceLoop {
 
 async function collectInTurns(keys: Iterable<string>): Promise<Set<string>> {
   const all = new Set<string>();
-  for await (const piece of inPieces(keys, keysPerPiece)) for (const key of piece) all.add(key);
+  const turns = new Turns();
+  for (const key of keys) {
+    all.add(key);
+    if (turns.over) await turns.next();
+  }
   return all;
 }
 
