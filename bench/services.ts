@@ -11,6 +11,8 @@ import { FastNftables } from '../src/host/nftables/fast.ts';
 import type { NftablesPort } from '../src/host/nftables/port.ts';
 import { openNftables } from '../src/host/nftables/real.ts';
 import { NftSession } from '../src/host/nftables/session.ts';
+import { OwnWriters } from '../src/host/rule-watch/own-writers.ts';
+import { XtablesMonitor } from '../src/host/rule-watch/real.ts';
 import { SystemClock } from '../src/kit/clock.ts';
 import { silent } from '../src/kit/log.ts';
 import { Metrics } from '../src/kit/metrics.ts';
@@ -61,42 +63,50 @@ interface Subject {
 }
 
 async function subject(kind: string, prefix: readonly string[]): Promise<Subject> {
+  // As the daemon does.
+  const own = new OwnWriters();
+  const listen = (): XtablesMonitor => new XtablesMonitor({ prefix }, { clock, log: silent, own });
   if (kind === 'nftables' || kind === 'nft-f') {
-    const plain = await openNftables({ family: 'IPv4', prefix });
+    const plain = await openNftables({ family: 'IPv4', prefix, started: own.note });
     if (plain === undefined) throw new Error('no nftables here');
-    const session = new NftSession({ prefix }, { clock });
+    const session = new NftSession({ prefix, started: own.note }, { clock });
     const nftables = kind === 'nft-f' ? plain : new FastNftables({ plain, session, log: silent });
     const watch = new CommandWatch();
+    const monitor = listen();
     const watched: NftablesPort = Object.create(nftables, {
       apply: { value: (text: string, signal?: AbortSignal) => watch.run(() => nftables.apply(text, signal)) },
     });
     return {
-      backend: new NftablesBackend({ nftables: watched, log: silent }),
+      backend: new NftablesBackend({ nftables: watched, log: silent, watch: monitor }),
       watch,
       floor: () =>
         kind === 'nft-f'
           ? tryCommand([...prefix, 'nft', '-f', '-'], { input: 'add table ip bench\n' })
           : session.ask('add table ip bench'),
-      otherCpuMs: () => cpuMsOf(session.pid),
-      otherRss: () => rssOf(session.pid),
-      close: () => session.close(),
+      otherCpuMs: () => cpuMsOf(session.pid) + cpuMsOf(monitor.pid),
+      otherRss: () => rssOf(session.pid) + rssOf(monitor.pid),
+      close: async () => {
+        await session.close();
+        await monitor.close();
+      },
     };
   }
   const flavour = kind === 'legacy' ? 'legacy' : 'nft';
-  const iptables = await openIptables({ family: 'IPv4', flavour, prefix });
+  const iptables = await openIptables({ family: 'IPv4', flavour, prefix, started: own.note });
   if (iptables === undefined) throw new Error(`no iptables-${flavour} here`);
   const watch = new CommandWatch();
   const watched: IptablesPort = Object.create(iptables, {
     restore: { value: (text: string, signal?: AbortSignal) => watch.run(() => iptables.restore(text, signal)) },
   });
+  const monitor = flavour === 'nft' ? listen() : undefined;
   return {
-    backend: new IptablesBackend({ iptables: watched, log: silent }),
+    backend: new IptablesBackend({ iptables: watched, log: silent, ...(monitor && { watch: monitor }) }),
     watch,
     floor: () =>
       tryCommand([...prefix, `iptables-${flavour}-restore`, '--noflush'], { input: '*nat\n:BENCH -\nCOMMIT\n' }),
-    otherCpuMs: () => 0,
-    otherRss: () => 0,
-    close: async () => {},
+    otherCpuMs: () => cpuMsOf(monitor?.pid),
+    otherRss: () => rssOf(monitor?.pid),
+    close: async () => monitor?.close(),
   };
 }
 

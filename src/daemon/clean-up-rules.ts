@@ -90,7 +90,7 @@ export async function removeOtherMode(mode: ProxyMode, leaving: Leaving): Promis
 
 async function removeNftables(family: IPFamily): Promise<boolean> {
   const nftables = await nftablesOf(family);
-  if (nftables === undefined || (await nftables.chain(tableName, 'nat-prerouting')) === undefined) return false;
+  if (nftables === undefined || (await nftables.chains(tableName, ['nat-prerouting'])) === undefined) return false;
   await new NftablesBackend({ nftables, log: silent }).cleanup();
   return true;
 }

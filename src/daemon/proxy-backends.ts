@@ -5,6 +5,8 @@ import { RealIpvs } from '../host/ipvs/real.ts';
 import { FastNftables } from '../host/nftables/fast.ts';
 import { openNftables } from '../host/nftables/real.ts';
 import { NftSession } from '../host/nftables/session.ts';
+import { OwnWriters } from '../host/rule-watch/own-writers.ts';
+import { XtablesMonitor } from '../host/rule-watch/real.ts';
 import { RealServiceDevice } from '../host/service-device/real.ts';
 import type { Clock } from '../kit/clock.ts';
 import { CodedError, messageOf } from '../kit/errors.ts';
@@ -57,12 +59,15 @@ function required(opened: ProxyBackends, mode: 'iptables' | 'nftables'): ProxyBa
   throw new CodedError('Unavailable', `no ${mode} here: install the package ${mode}, and run as root`, { mode });
 }
 
-async function openIptablesBackends({ log }: Deps): Promise<ProxyBackends> {
-  const backends = await each(async (family) => {
-    const iptables = await openIptables({ family });
-    return iptables === undefined ? undefined : new IptablesBackend({ iptables, log });
+async function openIptablesBackends({ clock, log }: Deps): Promise<ProxyBackends> {
+  const own = new OwnWriters();
+  const ports = await each((family) => openIptables({ family, started: own.note }));
+  const isHeard = ports.some(({ flavour }) => flavour === 'nft');
+  const watch = isHeard ? new XtablesMonitor({}, { clock, log, own }) : undefined;
+  const backends = ports.map((iptables) => {
+    return new IptablesBackend({ iptables, log, ...(watch === undefined ? {} : { watch }) });
   });
-  return { mode: 'iptables', backends, close: async () => {} };
+  return { mode: 'iptables', backends, close: async () => watch?.close() };
 }
 
 /** Throws Unavailable that names what this machine lacks; there is no other mode to fall back to, as with kube-proxy. */
@@ -88,20 +93,26 @@ async function openIpvsBackends(settings: Config['services']['ipvs'], { log }: D
 }
 
 async function openNftablesBackends({ clock, log }: Deps): Promise<ProxyBackends> {
-  const session = new NftSession({}, { clock });
-  const backends = await each(async (family) => {
-    const plain = await openNftables({ family });
-    if (plain === undefined) return undefined;
-    return new NftablesBackend({ nftables: new FastNftables({ plain, session, log }), log });
+  const own = new OwnWriters();
+  const ports = await each((family) => openNftables({ family, started: own.note }));
+  if (ports.length === 0) return { mode: 'nftables', backends: [], close: async () => {} };
+  const session = new NftSession({ started: own.note }, { clock });
+  const watch = new XtablesMonitor({}, { clock, log, own });
+  const backends = ports.map((plain) => {
+    return new NftablesBackend({ nftables: new FastNftables({ plain, session, log }), log, watch });
   });
-  return { mode: 'nftables', backends, close: () => session.close() };
+  const close = async (): Promise<void> => {
+    await Promise.all([session.close(), watch.close()]);
+  };
+  return { mode: 'nftables', backends, close };
 }
 
-async function each(open: (family: IPFamily) => Promise<ProxyBackend | undefined>): Promise<readonly ProxyBackend[]> {
-  const backends: ProxyBackend[] = [];
+/** What each family has; those that this kernel does not have are left out. */
+async function each<T>(open: (family: IPFamily) => Promise<T | undefined>): Promise<readonly T[]> {
+  const opened: T[] = [];
   for (const family of families) {
-    const backend = await open(family);
-    if (backend !== undefined) backends.push(backend);
+    const one = await open(family);
+    if (one !== undefined) opened.push(one);
   }
-  return backends;
+  return opened;
 }

@@ -15,12 +15,25 @@ export interface Outcome {
  */
 export function runRuleCommand(
   argv: readonly string[],
-  options: { readonly input?: string | undefined; readonly installed: string; readonly signal?: AbortSignal },
+  options: {
+    readonly input?: string | undefined;
+    readonly installed: string;
+    readonly signal?: AbortSignal;
+    /** Beside what this process has. */
+    readonly env?: Readonly<Record<string, string>>;
+    /** Told of its process before that does anything. */
+    readonly started?: ((pid: number) => void) | undefined;
+  },
 ): Promise<Outcome> {
   const [file = '', ...args] = argv;
-  const { input, installed, signal } = options;
+  const { input, installed, signal, started, env } = options;
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], ...(signal === undefined ? {} : { signal }) });
+    const child = spawn(file, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(signal === undefined ? {} : { signal }),
+      ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
+    });
+    if (child.pid !== undefined) started?.(child.pid);
     child.stdout.setEncoding('utf8');
     child.stderr.setEncoding('utf8');
     const stdout: string[] = [];

@@ -11,6 +11,7 @@ import type { ObjectReference } from '../model/meta.ts';
 import type { EndpointSlice, IPFamily, Service } from '../model/service.ts';
 import { FlowCleaner } from './act/flow-cleaner.ts';
 import { Turns } from './act/in-turns.ts';
+import { Lookout } from './lookout.ts';
 import type { Problem, ServicePortRules } from './model.ts';
 import { type ServiceEvent, ServiceObserver } from './observe/service-observer.ts';
 import { nodeAddresses, nodePortScope } from './policy/node-port-scope.ts';
@@ -18,6 +19,7 @@ import type { ServiceInput } from './policy/service-rules.ts';
 import type {
   BaseRules,
   HealthChecks,
+  Intruder,
   LocalEndpoints,
   ProxyBackend,
   ProxyFacts,
@@ -32,8 +34,8 @@ export interface ServiceLoopOptions {
   /** Syncs of a family start at least this far apart; the first change after a quiet time goes at once. Default 50. */
   readonly minSyncMs?: number;
   /**
-   * How often to look whether somebody flushed or edited our rules; less often where looking is dear, so that it never
-   * takes more than a twentieth of the time. Default: what the backend says.
+   * How often to look whether somebody flushed or edited our rules, where nothing tells of it; less often where looking
+   * is dear, so that it never takes more than a twentieth of the time. Default: what the backend says.
    */
   readonly checkMs?: number;
   /** How often to read all rules back and compare them. Default 1 h. */
@@ -84,7 +86,6 @@ interface Dirt {
   triggeredAt: number | undefined;
 }
 
-const checkShare = 20;
 const defaultFullSyncMs = 3_600_000;
 
 /** One address family's part of the loop. */
@@ -101,8 +102,8 @@ interface Lane {
   wantsFull: boolean;
   /** Monotonic milliseconds. */
   lastFullAt: number;
-  nextCheckAt: number;
   readonly checkMs: number;
+  readonly lookout: Lookout;
   /** What the kernel's rules were last made for. */
   baseText: string;
   lastSyncedAt: number | undefined;
@@ -128,6 +129,7 @@ export class ServiceLoop {
   private readonly queue: KeyedQueue;
   private readonly stop = new AbortController();
   private readonly waiting = new Set<() => void>();
+  private readonly unwatch: (() => void)[] = [];
   private facts: ProxyFacts;
   private running = false;
 
@@ -149,8 +151,11 @@ export class ServiceLoop {
       pendingEndpoints: 0,
       problems: new Map(),
       lacking: new Map(),
-      nextCheckAt: deps.clock.monotonic() + (options.checkMs ?? backend.checkMs),
       checkMs: options.checkMs ?? backend.checkMs,
+      lookout: new Lookout(
+        { checkMs: options.checkMs ?? backend.checkMs },
+        { clock: deps.clock, alarm: backend.alarm },
+      ),
       baseText: '',
       wantsFull: true,
       lastFullAt: deps.clock.monotonic(),
@@ -178,7 +183,10 @@ export class ServiceLoop {
     await Promise.all([this.deps.services.whenSynced(signal), this.deps.slices.whenSynced(signal)]);
     signal.throwIfAborted();
     this.running = true;
-    for (const lane of this.lanes) this.request(lane);
+    for (const lane of this.lanes) {
+      this.request(lane);
+      this.unwatch.push(lane.lookout.watch((inMs) => this.queue.request(lane.family, inMs)));
+    }
   }
 
   /** Other facts of the node (its zone, its addresses): all rules are worked out anew. */
@@ -250,6 +258,7 @@ export class ServiceLoop {
     this.running = false;
     this.stop.abort(new Error('the Service loop is closed'));
     this.observer.close();
+    for (const unwatch of this.unwatch.splice(0)) unwatch();
     this.tellWaiting();
     await this.queue.close();
   }
@@ -299,8 +308,9 @@ export class ServiceLoop {
         lane.backend.forget();
       }
       await this.syncOrAll(lane);
-      if (await this.isFlushed(lane)) {
-        this.log.warn({ family }, 'somebody removed our Service rules, writing them again');
+      const flushed = await this.isFlushed(lane);
+      if (flushed !== undefined) {
+        this.log.warn({ family, ...flushed }, 'somebody removed our Service rules, writing them again');
         this.deps.metrics.repairs.inc({ ip_family: lane.family });
         await this.syncOrAll(lane);
       }
@@ -329,15 +339,16 @@ export class ServiceLoop {
     }
   }
 
-  private async isFlushed(lane: Lane): Promise<boolean> {
-    const { clock } = this.deps;
-    const started = clock.monotonic();
-    if (started < lane.nextCheckAt) return false;
-    const intact = await lane.backend.intact();
-    if (intact) await lane.backend.tend?.();
-    const now = clock.monotonic();
-    lane.nextCheckAt = started + Math.max(lane.checkMs, (now - started) * checkShare);
-    return !intact;
+  /** Whether somebody has, and who, where that is known. */
+  private async isFlushed({ backend, lookout }: Lane): Promise<{ readonly by?: Intruder } | undefined> {
+    if (!lookout.isDue) return undefined;
+    const { intact, by } = await lookout.look(async () => {
+      const isIntact = await backend.intact();
+      if (isIntact) await backend.tend?.();
+      return isIntact;
+    });
+    if (intact) return undefined;
+    return by === undefined ? {} : { by };
   }
 
   private async sync(lane: Lane): Promise<void> {

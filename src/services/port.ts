@@ -92,6 +92,19 @@ export interface SyncReport {
   readonly setAside: readonly { readonly service: string; readonly reason: string }[];
 }
 
+/** A process that wrote rules and is not ours. */
+export interface Intruder {
+  readonly pid: number;
+  readonly name: string;
+}
+
+/** Rings when it is time to look at the kernel's rules, so that nobody need look for nothing. */
+export interface Alarm {
+  /** False: it may miss something (now), and one has to look every now and then. */
+  readonly works: boolean;
+  subscribe(listener: (by: Intruder | undefined) => void): Unsubscribe;
+}
+
 /**
  * The rules of one address family in the kernel. Used by one caller at a time. Throws CodedError: CommandFailed when
  * the kernel refuses a transaction, Unavailable when it may pass by itself (a lock that is held).
@@ -106,8 +119,9 @@ export interface ProxyBackend {
   sync(change: RuleChange, signal?: AbortSignal): Promise<SyncReport>;
   /** A quick look whether somebody flushed our rules; false drops what is believed. */
   intact(): Promise<boolean>;
-  /** How often such a look is worth what it costs, in milliseconds. */
+  /** How often such a look is worth what it costs, in milliseconds, where no alarm works. */
   readonly checkMs: number;
+  readonly alarm?: Alarm;
   /** Does what becomes due by itself; asked every now and then, no oftener than `intact`. */
   tend?(): Promise<void>;
   /** What would be written if all began anew, in the words of the tool, without writing it. */

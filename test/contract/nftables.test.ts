@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FakeNftables } from '../../src/host/nftables/fake.ts';
 import { FastNftables } from '../../src/host/nftables/fast.ts';
 import { type NftablesPort, nftFamily } from '../../src/host/nftables/port.ts';
@@ -11,6 +11,7 @@ import { NftSession } from '../../src/host/nftables/session.ts';
 import { SystemClock } from '../../src/kit/clock.ts';
 import { silent } from '../../src/kit/log.ts';
 import type { IPFamily } from '../../src/model/service.ts';
+import { waitFor } from '../harness/wait-for.ts';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -85,6 +86,38 @@ describe.skipIf(!isRoot)('an nft that', () => {
   });
 });
 
+describe.skipIf(!isRoot)('the nft process that stays', () => {
+  it('is replaced after so many lines, and leaves no history behind', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'dh-nft-'));
+    const name = `dhsvc-nc-${process.pid}-history`;
+    execFileSync('ip', ['netns', 'add', name]);
+    vi.stubEnv('HOME', home);
+    const pids: number[] = [];
+    const session = new NftSession(
+      {
+        prefix: ['nsenter', `--net=/run/netns/${name}`],
+        linesPerProcess: 2,
+        started: (pid) => pids.push(pid),
+      },
+      { clock: new SystemClock() },
+    );
+    try {
+      for (let turn = 0; turn < 5; turn++) expect(await session.ask(`add table ip t${turn}`)).toBe('');
+      expect(new Set(pids).size).toBe(3);
+      expect(session.pid).toBe(pids[2]);
+      const [first = 0] = pids;
+      // It writes its history when it ends.
+      await waitFor('its end', async () => !existsSync(`/proc/${first}`) || undefined);
+      expect(readdirSync(home)).toEqual([]);
+    } finally {
+      vi.unstubAllEnvs();
+      await session.close();
+      execFileSync('ip', ['netns', 'del', name]);
+      rmSync(home, { recursive: true });
+    }
+  });
+});
+
 describe.each(subjects.filter(({ needsRoot }) => isRoot || !needsRoot))('nftables port: $name', (subject) => {
   let port: NftablesPort;
   let session: NftSession | undefined;
@@ -120,16 +153,18 @@ describe.each(subjects.filter(({ needsRoot }) => isRoot || !needsRoot))('nftable
     expect(text).toContain(`\tchain c {\n\t\t${family} daddr @s drop\n\t}`);
     expect(text).toContain('\t\ttype filter hook forward priority 0; policy accept;\n\t\tjump c\n');
     expect(await port.table('nosuch')).toBeUndefined();
-    expect(await port.chain('t', 'hooked')).toContain('jump c');
-    expect(await port.chain('t', 'nosuch')).toBeUndefined();
-    expect(await port.chain('nosuch', 'c')).toBeUndefined();
+    expect(await port.chains('t', ['hooked'])).toMatch(/chain hooked [^}]*jump c/);
+    expect(await port.chains('t', ['c', 'hooked'])).toMatch(/chain c \{[^}]*drop[\s\S]*chain hooked [^}]*jump c/);
+    expect(await port.chains('t', ['nosuch'])).toBeUndefined();
+    expect(await port.chains('t', ['c', 'nosuch'])).toBeUndefined();
+    expect(await port.chains('nosuch', ['c'])).toBeUndefined();
     await apply(`delete element ${t} s { ${one}, ${two} }`, `delete element ${t} m { ${one} . 80 }`);
   });
 
   it('tells whether rules are there by their numbers, and changes nothing by asking', async () => {
     await apply(`add chain ${t} probed`, `add rule ${t} probed accept`, `add rule ${t} probed jump c`);
     const numbers = async (): Promise<number[]> =>
-      [...((await port.chain('t', 'probed', 'handles')) ?? '').matchAll(/(?:accept|jump c) # handle (\d+)$/gm)].map(
+      [...((await port.chains('t', ['probed'], 'handles')) ?? '').matchAll(/(?:accept|jump c) # handle (\d+)$/gm)].map(
         ([, handle]) => Number(handle),
       );
     const [first = 0, second = 0] = await numbers();

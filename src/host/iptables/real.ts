@@ -12,6 +12,8 @@ export interface IptablesOptions {
   readonly prefix?: readonly string[];
   /** Seconds to wait for the xtables lock (legacy flavour). Default 5, as kube-proxy. */
   readonly lockSeconds?: number;
+  /** Told of each process that writes. */
+  readonly started?: (pid: number) => void;
 }
 
 /** Chains that tell which flavour the agents of this node use. */
@@ -70,12 +72,14 @@ class RealIptables implements IptablesPort {
   private readonly prefix: readonly string[];
   private readonly command: string;
   private readonly wait: readonly string[];
+  private readonly started: ((pid: number) => void) | undefined;
 
   constructor(options: IptablesOptions, flavour: 'nft' | 'legacy') {
     this.family = options.family;
     this.flavour = flavour;
     this.prefix = options.prefix ?? [];
     this.command = `${options.family === 'IPv4' ? 'iptables' : 'ip6tables'}-${flavour}`;
+    this.started = options.started;
     this.wait = ['-w', String(options.lockSeconds ?? 5)];
   }
 
@@ -98,7 +102,7 @@ class RealIptables implements IptablesPort {
   }
 
   private async checked(argv: readonly string[], input?: string, signal?: AbortSignal): Promise<Outcome> {
-    const outcome = await run([...this.prefix, ...argv], input, signal);
+    const outcome = await run([...this.prefix, ...argv], input, signal, this.started);
     if (outcome.exitCode !== 0) throw refused(argv, outcome);
     return outcome;
   }
@@ -123,6 +127,11 @@ function refused(argv: readonly string[], outcome: Outcome): CodedError {
   );
 }
 
-function run(argv: readonly string[], input: string | undefined, signal?: AbortSignal): Promise<Outcome> {
-  return runRuleCommand(argv, { input, installed: 'iptables', ...(signal === undefined ? {} : { signal }) });
+function run(
+  argv: readonly string[],
+  input: string | undefined,
+  signal?: AbortSignal,
+  started?: (pid: number) => void,
+): Promise<Outcome> {
+  return runRuleCommand(argv, { input, installed: 'iptables', started, ...(signal === undefined ? {} : { signal }) });
 }

@@ -89,10 +89,14 @@ export class FakeNftables implements NftablesPort {
     return `table ${nftFamily(this.family)} ${name} {\n${[...containers, ...chains].join('\n')}}\n`;
   }
 
-  async chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
-    const chain = this.tables.get(table)?.chains.get(name);
-    if (chain === undefined) return undefined;
-    return `table ${nftFamily(this.family)} ${table} {\n${printChain(name, chain, handles)}}\n`;
+  async chains(table: string, names: readonly string[], handles?: 'handles'): Promise<string | undefined> {
+    const printed: string[] = [];
+    for (const name of names) {
+      const chain = this.tables.get(table)?.chains.get(name);
+      if (chain === undefined) return undefined;
+      printed.push(`table ${nftFamily(this.family)} ${table} {\n${printChain(name, chain, handles)}}\n`);
+    }
+    return printed.join('');
   }
 
   async holds(table: string, rules: readonly RuleHandle[]): Promise<boolean> {

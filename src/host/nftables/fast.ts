@@ -1,13 +1,11 @@
-import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
+import { hasCode, messageOf } from '../../kit/errors.ts';
 import type { Logger } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
-import { type NftablesPort, nftFamily, probeOf, probeSays, type RuleHandle } from './port.ts';
+import { type NftablesPort, probeOf, probeSays, type RuleHandle } from './port.ts';
 import type { NftSession } from './session.ts';
 
 /** Longer transactions go to a process of their own: what starting it costs no longer matters, and it reads a file. */
 const LONGEST_LINE = 64 * 1024;
-/** Starting nft takes half of this. */
-const CHEAP_MS = 40;
 
 export interface FastNftablesDeps {
   /** Does what the session cannot. */
@@ -25,8 +23,6 @@ export class FastNftables implements NftablesPort {
   private readonly plain: NftablesPort;
   private readonly session: NftSession;
   private readonly log: Logger;
-  /** What the last list of a chain cost. */
-  private lists: 'cheap' | 'dear' | undefined;
 
   constructor(deps: FastNftablesDeps) {
     this.plain = deps.plain;
@@ -55,20 +51,9 @@ export class FastNftables implements NftablesPort {
     return this.plain.table(name, handles);
   }
 
-  /** By the session only where it is cheap: changes wait for what the session does. */
-  async chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
-    if (handles !== undefined || this.lists !== 'cheap') return await this.plainChain(table, name, handles);
-    const started = performance.now();
-    try {
-      const output = await this.session.ask(`list chain ${nftFamily(this.family)} ${table} ${name}`);
-      if (performance.now() - started > CHEAP_MS) this.lists = 'dear';
-      if (output.startsWith('table ')) return output;
-      if (/No such file or directory/.test(output)) return undefined;
-      throw new CodedError('Unavailable', `nft -i: ${output.slice(0, 500)}`);
-    } catch (error) {
-      if (!hasCode(error, 'Unavailable')) throw error;
-      return this.plain.chain(table, name);
-    }
+  /** Never by the session: before nft 1.0.7 this takes long, and changes wait for what the session does. */
+  chains(table: string, names: readonly string[], handles?: 'handles'): Promise<string | undefined> {
+    return this.plain.chains(table, names, handles);
   }
 
   async holds(table: string, rules: readonly RuleHandle[]): Promise<boolean> {
@@ -88,13 +73,6 @@ export class FastNftables implements NftablesPort {
   /** The session belongs to whoever made it. */
   close(): Promise<void> {
     return this.plain.close();
-  }
-
-  private async plainChain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
-    const started = performance.now();
-    const text = await this.plain.chain(table, name, handles);
-    this.lists = performance.now() - started > CHEAP_MS ? 'dear' : 'cheap';
-    return text;
   }
 }
 

@@ -12,10 +12,10 @@ export interface NftablesPort {
   /** A table as `nft -n list table` prints it, elements and all (`handles`: nft -a); undefined when there is none. */
   table(name: string, handles?: 'handles'): Promise<string | undefined>;
   /**
-   * A chain as it is printed; undefined when it or its table is not there. Before nft 1.0.7 this reads every element
-   * of the table as well, however many there are.
+   * Chains as they are printed; undefined when one of them or the table is not there. Before nft 1.0.7 this reads every
+   * element of the table as well, however many there are, once for all of the chains.
    */
-  chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined>;
+  chains(table: string, names: readonly string[], handles?: 'handles'): Promise<string | undefined>;
   /** Whether all these rules are still there, unchanged: what is replaced gets another handle. Costs one transaction. */
   holds(table: string, rules: readonly RuleHandle[]): Promise<boolean>;
   /** Ends what is kept open for speed. */
@@ -46,6 +46,12 @@ export function probeSays(complaints: string): boolean | undefined {
   if (/No such file or directory/.test(complaints)) return false;
   return /File exists/.test(complaints) ? true : undefined;
 }
+
+/**
+ * For `nft -i`, which else reads what it was told in its whole life at the start (~/.nft.history), and at the end writes
+ * it back: 80 and 400 ms with a million lines.
+ */
+export const withoutHistory = { HOME: '/dev/null' };
 
 /** How nft names the family. */
 export function nftFamily(family: IPFamily): 'ip' | 'ip6' {

@@ -1,12 +1,14 @@
 import { CodedError } from '../../kit/errors.ts';
 import type { IPFamily } from '../../model/service.ts';
 import { type Outcome, runRuleCommand } from '../rule-command.ts';
-import { type NftablesPort, nftFamily, probeOf, probeSays, type RuleHandle } from './port.ts';
+import { type NftablesPort, nftFamily, probeOf, probeSays, type RuleHandle, withoutHistory } from './port.ts';
 
 export interface NftablesOptions {
   readonly family: IPFamily;
   /** Put before each command; tests enter their namespace with it. */
   readonly prefix?: readonly string[];
+  /** Told of each process that writes. */
+  readonly started?: (pid: number) => void;
 }
 
 /** kube-proxy's minimum, and so ours: before it nft does not know all that the rules say. */
@@ -39,10 +41,12 @@ export async function openNftables(options: NftablesOptions): Promise<NftablesPo
 class RealNftables implements NftablesPort {
   readonly family: IPFamily;
   private readonly prefix: readonly string[];
+  private readonly started: ((pid: number) => void) | undefined;
 
   constructor(options: NftablesOptions) {
     this.family = options.family;
     this.prefix = options.prefix ?? [];
+    this.started = options.started;
   }
 
   async apply(text: string, signal?: AbortSignal): Promise<void> {
@@ -53,8 +57,19 @@ class RealNftables implements NftablesPort {
     return this.listed([...flags(handles), 'list', 'table', nftFamily(this.family), name]);
   }
 
-  async chain(table: string, name: string, handles?: 'handles'): Promise<string | undefined> {
-    return this.listed([...flags(handles), 'list', 'chain', nftFamily(this.family), table, name]);
+  async chains(table: string, names: readonly string[], handles?: 'handles'): Promise<string | undefined> {
+    const where = `${nftFamily(this.family)} ${table}`;
+    // Each line by itself (-i): before nft 1.0.7 a file may list one chain only.
+    const lines = names.map((name) => `list chain ${where} ${name}\n`);
+    const args = [...flags(handles), '-i'];
+    const outcome = await runRuleCommand([...this.prefix, 'nft', ...args], {
+      input: lines.join(''),
+      installed: 'nftables',
+      env: withoutHistory,
+    });
+    if (outcome.exitCode === 0 && outcome.stderr === '') return outcome.stdout;
+    if (isMissing(outcome)) return undefined;
+    throw refused(args, outcome);
   }
 
   async holds(table: string, rules: readonly RuleHandle[]): Promise<boolean> {
@@ -72,15 +87,19 @@ class RealNftables implements NftablesPort {
   private async listed(args: readonly string[]): Promise<string | undefined> {
     const outcome = await run([...this.prefix, 'nft', ...args], undefined);
     if (outcome.exitCode === 0) return outcome.stdout;
-    if (outcome.exitCode === 1 && /No such file or directory/.test(outcome.stderr)) return undefined;
+    if (isMissing(outcome)) return undefined;
     throw refused(args, outcome);
   }
 
   private async checked(args: readonly string[], input?: string, signal?: AbortSignal): Promise<Outcome> {
-    const outcome = await run([...this.prefix, 'nft', ...args], input, signal);
+    const outcome = await run([...this.prefix, 'nft', ...args], input, signal, this.started);
     if (outcome.exitCode !== 0) throw refused(args, outcome);
     return outcome;
   }
+}
+
+function isMissing({ exitCode, stderr }: Outcome): boolean {
+  return exitCode !== null && exitCode < 2 && /No such file or directory/.test(stderr);
 }
 
 /** undefined: there is no nft. */
@@ -125,6 +144,11 @@ function refused(args: readonly string[], outcome: Outcome): CodedError {
   );
 }
 
-function run(argv: readonly string[], input: string | undefined, signal?: AbortSignal): Promise<Outcome> {
-  return runRuleCommand(argv, { input, installed: 'nftables', ...(signal === undefined ? {} : { signal }) });
+function run(
+  argv: readonly string[],
+  input: string | undefined,
+  signal?: AbortSignal,
+  started?: (pid: number) => void,
+): Promise<Outcome> {
+  return runRuleCommand(argv, { input, installed: 'nftables', started, ...(signal === undefined ? {} : { signal }) });
 }

@@ -1,16 +1,19 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import type { Clock, Timer } from '../../kit/clock.ts';
 import { CodedError, messageOf } from '../../kit/errors.ts';
+import { withoutHistory } from './port.ts';
 
 export interface NftSessionOptions {
   /** Put before the command; tests enter their namespace with it. */
   readonly prefix?: readonly string[];
   /** A line that takes longer than this is given up, and the process with it. Default 10 s. */
   readonly deadlineMs?: number;
-  /** After so many lines the process is replaced: nft was not made to live long. Default 100,000. */
+  /** After so many lines the process is replaced, for it keeps each of them. Default 2,000. */
   readonly linesPerProcess?: number;
   /** A process that nobody has asked anything for so long is ended. Default 5 min. */
   readonly idleMs?: number;
+  /** Told of each process that writes. */
+  readonly started?: (pid: number) => void;
 }
 
 interface Waiting {
@@ -27,7 +30,8 @@ interface Waiting {
  * where the answer ends. Both streams come through one pipe, for what arrives on two has no order.
  */
 export class NftSession {
-  private readonly options: Required<NftSessionOptions>;
+  private readonly options: Required<Omit<NftSessionOptions, 'started'>>;
+  private readonly started: ((pid: number) => void) | undefined;
   private readonly clock: Clock;
   private child: ChildProcessWithoutNullStreams | undefined;
   private readonly queue: Waiting[] = [];
@@ -39,8 +43,9 @@ export class NftSession {
   private closed = false;
 
   constructor(options: NftSessionOptions, deps: { readonly clock: Clock }) {
-    this.options = { prefix: [], deadlineMs: 10_000, linesPerProcess: 100_000, idleMs: 300_000, ...options };
+    this.options = { prefix: [], deadlineMs: 10_000, linesPerProcess: 2_000, idleMs: 300_000, ...options };
     this.clock = deps.clock;
+    this.started = options.started;
   }
 
   /**
@@ -95,7 +100,11 @@ export class NftSession {
   private start(): ChildProcessWithoutNullStreams {
     const argv = [...this.options.prefix, 'nft', '-n', '-i'];
     // A shell that makes one stream of two and becomes nft.
-    const child = spawn('sh', ['-c', 'exec "$@" 2>&1', 'sh', ...argv], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn('sh', ['-c', 'exec "$@" 2>&1', 'sh', ...argv], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...withoutHistory },
+    });
+    if (child.pid !== undefined) this.started?.(child.pid);
     this.child = child;
     this.lines = 0;
     child.stdout.setEncoding('utf8');

@@ -1,4 +1,5 @@
 import type { IptablesPort } from '../../host/iptables/port.ts';
+import type { RuleWatch } from '../../host/rule-watch/port.ts';
 import { hasCode, messageOf } from '../../kit/errors.ts';
 import { type Logger, silent } from '../../kit/log.ts';
 import type { IPFamily } from '../../model/service.ts';
@@ -6,7 +7,7 @@ import { DesiredDispatch } from '../delta/iptables/desired-dispatch.ts';
 import { countRules, type KernelBelief, parseKernelBelief } from '../delta/iptables/kernel-belief.ts';
 import { type Transaction, TransactionBuilder } from '../delta/iptables/transaction.ts';
 import type { ServicePortRules } from '../model.ts';
-import type { BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
+import type { Alarm, BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
 import {
   canaryChain,
   dispatchChains,
@@ -24,6 +25,7 @@ import { Turns } from './in-turns.ts';
 import { refusePartial } from './refuse-partial.ts';
 import { applyOrSetAside, type ServiceGroup, type WholeWriter } from './set-aside.ts';
 import { sha256 } from './sha256.ts';
+import { WatchAlarm } from './watch-alarm.ts';
 
 const tables: readonly Table[] = ['filter', 'nat'];
 /** Unreferenced; the dispatch rules of Services are tried out in it. The prefix lets the sweep find it. */
@@ -50,6 +52,8 @@ interface RenderedService {
 export interface IptablesBackendDeps {
   readonly iptables: IptablesPort;
   readonly log: Logger;
+  /** Of use in the nft flavour; the legacy one writes without a word. */
+  readonly watch?: RuleWatch;
 }
 
 /** The rules of one address family by iptables-restore: one process for each change, none when nothing changes. */
@@ -58,6 +62,7 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
   readonly checkMs = 600;
   readonly name = 'iptables';
   readonly family: IPFamily;
+  readonly alarm: Alarm;
   private readonly iptables: IptablesPort;
   private readonly log: Logger;
   private belief: KernelBelief | undefined;
@@ -70,6 +75,7 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
     this.iptables = deps.iptables;
     this.family = deps.iptables.family;
     this.log = deps.log.child({ family: this.family, flavour: deps.iptables.flavour });
+    this.alarm = new WatchAlarm(deps.iptables.flavour === 'nft' ? deps.watch : undefined, this.log);
   }
 
   get needsComplete(): boolean {

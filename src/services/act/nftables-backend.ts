@@ -1,5 +1,6 @@
 import type { NftablesPort, RuleHandle } from '../../host/nftables/port.ts';
 import { nftFamily } from '../../host/nftables/port.ts';
+import type { RuleWatch } from '../../host/rule-watch/port.ts';
 import { type Clock, SystemClock } from '../../kit/clock.ts';
 import { CodedError, hasCode, messageOf } from '../../kit/errors.ts';
 import { type Logger, silent } from '../../kit/log.ts';
@@ -8,7 +9,7 @@ import { type ListedChain, type ListedTable, parseTable } from '../delta/nftable
 import { assignPlaces } from '../delta/nftables/places.ts';
 import { NftTransaction } from '../delta/nftables/transaction.ts';
 import type { ServicePortRules, Target } from '../model.ts';
-import type { BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
+import type { Alarm, BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
 import { ChainNumbers } from '../render/nftables/chain-numbers.ts';
 import {
   container,
@@ -26,11 +27,13 @@ import { inPieces, inTurns, Turns } from './in-turns.ts';
 import { refusePartial } from './refuse-partial.ts';
 import type { ServiceGroup } from './set-aside.ts';
 import { sha256 } from './sha256.ts';
+import { WatchAlarm } from './watch-alarm.ts';
 
 export interface NftablesBackendDeps {
   readonly nftables: NftablesPort;
   readonly log: Logger;
   readonly clock?: Clock;
+  readonly watch?: RuleWatch;
 }
 
 /** What one Service has in the kernel. */
@@ -49,6 +52,8 @@ interface Leftover {
 
 /** Reading chains takes at most this part of the time: 1/200. */
 const readShare = 200;
+/** Where one takes no longer, all are read at once. */
+const cheapReadMs = 30;
 /** So many Services are written in one transaction when all are. */
 const servicesPerPiece = 1_000;
 const nothing: Contribution = { elements: new Map(), chains: [], affinitySets: [] };
@@ -61,6 +66,8 @@ export class NftablesBackend implements ProxyBackend {
   readonly name = 'nftables';
   readonly family: IPFamily;
   readonly checkMs = 400;
+  readonly alarm: Alarm;
+  private readonly bell: WatchAlarm;
   private readonly nft: NftablesPort;
   private readonly log: Logger;
   private readonly clock: Clock;
@@ -83,10 +90,11 @@ export class NftablesBackend implements ProxyBackend {
   private unused = { chains: new Set<string>(), sets: new Set<string>() };
   private setAside = new Map<string, string>();
   private base: string | undefined;
-  /** The chains that belong to no Service, as they were written; their rules; which of them is read next, and when. */
+  /** The chains that belong to no Service, as they were written; their rules; which are read next, how many, and when. */
   private frame: readonly Chain[] = [];
   private frameRules: readonly RuleHandle[] = [];
   private reads = 0;
+  private readsAtOnce = 1;
   private nextReadAt = 0;
   private isReading = false;
   private foundWrong = false;
@@ -97,6 +105,8 @@ export class NftablesBackend implements ProxyBackend {
     this.family = deps.nftables.family;
     this.log = deps.log.child({ family: this.family });
     this.clock = deps.clock ?? new SystemClock();
+    this.bell = new WatchAlarm(deps.watch, this.log);
+    this.alarm = this.bell;
     this.table = `${nftFamily(this.family)} ${tableName}`;
   }
 
@@ -119,14 +129,14 @@ export class NftablesBackend implements ProxyBackend {
   }
 
   /**
-   * Whether every rule of the frame is there, which a flush or an edit takes away; and in turn, as often as the cost of
-   * reading allows, whether a chain has nothing else in it. Nobody waits for the reading: its result is for the next look.
+   * Whether every rule of the frame is there, which a flush or an edit takes away; and, as often as the cost of reading
+   * allows, whether its chains have nothing else in them. Nobody waits for the reading: it rings.
    */
   async intact(): Promise<boolean> {
     const { foundWrong } = this;
     this.foundWrong = false;
     if (!foundWrong && (await this.nft.holds(tableName, this.frameRules))) {
-      void this.readOne();
+      void this.readFrame();
       return true;
     }
     this.forget();
@@ -139,7 +149,7 @@ export class NftablesBackend implements ProxyBackend {
       family: this.family,
       apply: async (text) => void texts.push(text),
       table: (name, handles) => this.nft.table(name, handles),
-      chain: (table, name, handles) => this.nft.chain(table, name, handles),
+      chains: (table, names, handles) => this.nft.chains(table, names, handles),
       holds: (table, rules) => this.nft.holds(table, rules),
       close: async () => {},
     };
@@ -155,30 +165,35 @@ export class NftablesBackend implements ProxyBackend {
     this.contributions = new Map();
   }
 
-  private async readOne(): Promise<void> {
+  private async readFrame(): Promise<void> {
     const { clock, frame } = this;
-    const chain = frame[this.reads % Math.max(1, frame.length)];
     const started = clock.monotonic();
-    if (chain === undefined || this.isReading || started < this.nextReadAt) return;
+    if (frame.length === 0 || this.isReading || started < this.nextReadAt) return;
     this.isReading = true;
-    this.reads++;
+    const chains = Array.from({ length: Math.min(this.readsAtOnce, frame.length) }, (_, at) => {
+      return frame[(this.reads + at) % frame.length];
+    }).filter((chain) => chain !== undefined);
+    this.reads += chains.length;
     try {
-      const listed = await this.listedChain(chain.name);
+      const listed = await this.listedChains(chains.map(({ name }) => name));
       // Meanwhile the frame may have been written anew.
       if (frame !== this.frame) return;
-      this.foundWrong = listed === undefined || listed.hook !== chain.hook || !sameLines(listed.rules, chain.rules);
+      this.foundWrong = chains.some((chain) => !isAsWritten(chain, listed.get(chain.name)));
+      if (this.foundWrong) this.bell.ring();
     } catch (error) {
-      this.log.debug({ error: messageOf(error), chain: chain.name }, 'a chain could not be read');
+      this.log.debug({ error: messageOf(error) }, 'chains could not be read');
     } finally {
       const now = clock.monotonic();
+      this.readsAtOnce = (now - started) / chains.length < cheapReadMs ? frame.length : 1;
       this.nextReadAt = now + (now - started) * readShare;
       this.isReading = false;
     }
   }
 
-  private async listedChain(name: string, handles?: 'handles'): Promise<ListedChain | undefined> {
-    const text = await this.nft.chain(tableName, name, handles);
-    return text === undefined ? undefined : (await inTurns(parseTable(text, () => false))).chains.get(name);
+  private async listedChains(names: readonly string[], handles?: 'handles'): Promise<Map<string, ListedChain>> {
+    if (names.length === 0) return new Map();
+    const text = await this.nft.chains(tableName, names, handles);
+    return text === undefined ? new Map() : (await inTurns(parseTable(text, () => false))).chains;
   }
 
   /** Learns the numbers of the frame's rules: from the list that was read at the start, or by reading what was written. */
@@ -187,11 +202,12 @@ export class NftablesBackend implements ProxyBackend {
     // Of a new table, everything is read at once while it is small.
     const text = leftover.table === undefined ? await this.nft.table(tableName, 'handles') : undefined;
     const fresh = text === undefined ? undefined : await inTurns(parseTable(text, () => false));
+    const known = (fresh ?? leftover.table)?.chains ?? new Map<string, ListedChain>();
+    const unknown = frame.filter((chain) => !isAsWritten(chain, known.get(chain.name))).map(({ name }) => name);
+    const written = await this.listedChains(unknown, 'handles');
     const rules: RuleHandle[] = [];
     for (const chain of frame) {
-      const known = (fresh ?? leftover.table)?.chains.get(chain.name);
-      const isSame = known !== undefined && sameLines(known.rules, chain.rules) && known.hook === chain.hook;
-      const listed = isSame ? known : await this.listedChain(chain.name, 'handles');
+      const listed = written.get(chain.name) ?? known.get(chain.name);
       for (const [index, handle] of (listed?.handles ?? []).entries()) {
         // A set without a name lives and dies with its rule; kernels have had faults in taking back such a death.
         if (!chain.rules[index]?.includes('{')) rules.push({ chain: chain.name, handle });
@@ -692,6 +708,10 @@ function count(counts: Map<string, number>, key: string, change: number): void {
   const value = (counts.get(key) ?? 0) + change;
   if (value === 0) counts.delete(key);
   else counts.set(key, value);
+}
+
+function isAsWritten(chain: Chain, listed: ListedChain | undefined): boolean {
+  return listed !== undefined && listed.hook === chain.hook && sameLines(listed.rules, chain.rules);
 }
 
 function sameLines(a: readonly string[], b: readonly string[]): boolean {

@@ -4,6 +4,8 @@ import { FakeNet } from '../../../src/host/net/fake.ts';
 import { FastNftables } from '../../../src/host/nftables/fast.ts';
 import { openNftables } from '../../../src/host/nftables/real.ts';
 import { NftSession } from '../../../src/host/nftables/session.ts';
+import { OwnWriters } from '../../../src/host/rule-watch/own-writers.ts';
+import { XtablesMonitor } from '../../../src/host/rule-watch/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
@@ -39,21 +41,26 @@ describe.skipIf(!isRoot).each(['nftables', 'nft', 'legacy'] as const)('thousands
   const slices = new FakeView<EndpointSlice>();
   const clock = new SystemClock();
   let session: NftSession | undefined;
+  let watch: XtablesMonitor | undefined;
   let loop: ServiceLoop;
   let client: Agent;
   let mended = false;
 
   async function backendOf(): Promise<ProxyBackend> {
     const { prefix } = packets;
+    // As the daemon does: the legacy flavour writes without a word.
+    const own = new OwnWriters();
+    watch = kind === 'legacy' ? undefined : new XtablesMonitor({ prefix }, { clock, log: silent, own });
+    const heard = watch === undefined ? {} : { watch };
     if (kind !== 'nftables') {
-      const iptables = await openIptables({ family: 'IPv4', flavour: kind, prefix });
+      const iptables = await openIptables({ family: 'IPv4', flavour: kind, prefix, started: own.note });
       if (iptables === undefined) throw new Error(`no iptables-${kind}`);
-      return new IptablesBackend({ iptables, log: silent });
+      return new IptablesBackend({ iptables, log: silent, ...heard });
     }
-    const plain = await openNftables({ family: 'IPv4', prefix });
+    const plain = await openNftables({ family: 'IPv4', prefix, started: own.note });
     if (plain === undefined) throw new Error('no nftables');
-    session = new NftSession({ prefix }, { clock });
-    return new NftablesBackend({ nftables: new FastNftables({ plain, session, log: silent }), log: silent });
+    session = new NftSession({ prefix, started: own.note }, { clock });
+    return new NftablesBackend({ nftables: new FastNftables({ plain, session, log: silent }), log: silent, ...heard });
   }
 
   /** Hands on to the backend what no kernel takes, for the Services that are to be refused. */
@@ -107,6 +114,7 @@ describe.skipIf(!isRoot).each(['nftables', 'nft', 'legacy'] as const)('thousands
   afterAll(async () => {
     await loop?.close();
     await session?.close();
+    await watch?.close();
     await packets.close();
   });
 

@@ -3,6 +3,8 @@ import { RealConntrack } from '../../../src/host/conntrack/real.ts';
 import { openIptables } from '../../../src/host/iptables/real.ts';
 import { FakeNet } from '../../../src/host/net/fake.ts';
 import { openNftables } from '../../../src/host/nftables/real.ts';
+import { OwnWriters } from '../../../src/host/rule-watch/own-writers.ts';
+import { XtablesMonitor } from '../../../src/host/rule-watch/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
@@ -32,10 +34,18 @@ interface Rules {
   /** All rules there are, and what ours can be told by. */
   dump(): Promise<string>;
   readonly ours: string;
+  close(): Promise<void>;
+}
+
+/** As the daemon listens to what others write. */
+function listenIn(prefix: readonly string[]): { readonly own: OwnWriters; readonly watch: XtablesMonitor } {
+  const own = new OwnWriters();
+  return { own, watch: new XtablesMonitor({ prefix }, { clock: new SystemClock(), log: silent, own }) };
 }
 
 async function iptablesRules(flavour: 'nft' | 'legacy', prefix: readonly string[]): Promise<Rules> {
-  const port = await openIptables({ family: 'IPv4', flavour, prefix });
+  const { own, watch } = listenIn(prefix);
+  const port = await openIptables({ family: 'IPv4', flavour, prefix, started: own.note });
   if (port === undefined) throw new Error('no iptables');
   const restore = port.restore.bind(port);
   let writes = 0;
@@ -45,7 +55,7 @@ async function iptablesRules(flavour: 'nft' | 'legacy', prefix: readonly string[
   };
   const command = `iptables-${flavour}`;
   return {
-    backend: () => new IptablesBackend({ iptables: port, log: silent }),
+    backend: () => new IptablesBackend({ iptables: port, log: silent, watch }),
     writes: () => writes,
     flushes: ['nat', 'filter'].map((table) => [command, '-F', '-t', table]),
     foreign: {
@@ -57,11 +67,13 @@ async function iptablesRules(flavour: 'nft' | 'legacy', prefix: readonly string[
     },
     dump: () => port.save(),
     ours: 'KUBE-',
+    close: () => watch.close(),
   };
 }
 
 async function nftablesRules(prefix: readonly string[]): Promise<Rules> {
-  const port = await openNftables({ family: 'IPv4', prefix });
+  const { own, watch } = listenIn(prefix);
+  const port = await openNftables({ family: 'IPv4', prefix, started: own.note });
   if (port === undefined) throw new Error('no nftables');
   const apply = port.apply.bind(port);
   let writes = 0;
@@ -70,7 +82,7 @@ async function nftablesRules(prefix: readonly string[]): Promise<Rules> {
     await apply(text, signal);
   };
   return {
-    backend: () => new NftablesBackend({ nftables: port, log: silent }),
+    backend: () => new NftablesBackend({ nftables: port, log: silent, watch }),
     writes: () => writes,
     flushes: [
       ['nft', 'flush', 'ruleset'],
@@ -79,6 +91,7 @@ async function nftablesRules(prefix: readonly string[]): Promise<Rules> {
     foreign: { commands: [['nft', 'add', 'table', 'ip', 'foreign']], trace: 'table ip foreign' },
     dump: () => runCommand([...prefix, 'nft', 'list', 'ruleset']),
     ours: 'deckhand',
+    close: () => watch.close(),
   };
 }
 
@@ -199,6 +212,7 @@ describe.skipIf(!isRoot).each(['nft', 'legacy', 'nftables'] as const)('real pack
 
   afterAll(async () => {
     await loop?.close();
+    await rules?.close();
     await packets.close();
   });
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FakeNftables } from '../../../../src/host/nftables/fake.ts';
+import { FakeRuleWatch } from '../../../../src/host/rule-watch/fake.ts';
+import { OwnWriters } from '../../../../src/host/rule-watch/own-writers.ts';
 import { CodedError } from '../../../../src/kit/errors.ts';
 import { silent } from '../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
@@ -69,6 +71,62 @@ describe('foreign hands on our table', () => {
     const { applied, listings } = kernel;
     await world.settle(60_000);
     expect([kernel.applied, kernel.listings]).toEqual([applied, listings]);
+  });
+});
+
+describe('a watch on what others write', () => {
+  async function watchedWorld() {
+    const kernel = new FakeNftables();
+    const watch = new FakeRuleWatch(new OwnWriters());
+    const backend = new NftablesBackend({ nftables: kernel, log: silent, clock: new ManualClock(0), watch });
+    const world = await worldOn(kernel, 5, { backend });
+    watch.hears = true;
+    return { kernel, watch, world, before: await listing(kernel) };
+  }
+
+  it('a flush is repaired as soon as it is told of, and the log says by whom it was', async () => {
+    const { kernel, watch, world, before } = await watchedWorld();
+    kernel.flush();
+    watch.commit({ pid: 77, name: 'firewall' });
+    await world.settle(1);
+    expect(await listing(kernel)).toBe(before);
+    expect(world.logged.find(({ level }) => level === 'warn')?.fields).toEqual({
+      family: 'IPv4',
+      by: { pid: 77, name: 'firewall' },
+    });
+  });
+
+  it('a rule that is put in is found at once, too', async () => {
+    const { kernel, watch, world, before } = await watchedWorld();
+    await kernel.apply('add rule ip deckhand masquerading drop\n');
+    watch.commit({ pid: 77, name: 'firewall' });
+    await world.settle(1);
+    // The first look reads one chain, to learn what it costs.
+    watch.commit({ pid: 77, name: 'firewall' });
+    await world.settle(1);
+    expect(await listing(kernel)).toBe(before);
+  });
+
+  it('nobody looks for nothing: ten seconds cost one look, and changes none', async () => {
+    const { kernel, world } = await watchedWorld();
+    await world.settle(10_000);
+    const { probes } = kernel;
+    for (let turn = 0; turn < 9; turn++) {
+      world.slices.put(slice('ns/s1', [`10.1.0.${10 + turn}`]));
+      await world.settle(1_000);
+    }
+    expect(kernel.probes).toBe(probes);
+    await world.settle(2_000);
+    expect(kernel.probes).toBe(probes + 1);
+  });
+
+  it('a watch that ends is no reason to miss a flush', async () => {
+    const { kernel, watch, world, before } = await watchedWorld();
+    watch.fail();
+    await world.settle(1);
+    kernel.flush();
+    await world.settle(1_000);
+    expect(await listing(kernel)).toBe(before);
   });
 });
 
