@@ -4,6 +4,7 @@ import { slimService } from '../cluster/slim-service.ts';
 import { WatchCache, WatchCacheMetrics } from '../cluster/watch-cache.ts';
 import type { KubeObject } from '../model/meta.ts';
 import type { Node } from '../model/node.ts';
+import type { ServiceCIDR } from '../model/objects.ts';
 import type { Pod } from '../model/pod.ts';
 import { type ResourceType, resources } from '../model/resource.ts';
 import type { EndpointSlice, Service } from '../model/service.ts';
@@ -15,23 +16,9 @@ export interface Caches {
   readonly pods: WatchCache<Pod, Pod>;
   readonly services: WatchCache<Service, Service>;
   readonly slices: WatchCache<EndpointSlice, EndpointSlice>;
-  /** Of a cluster that is joined; the embedded API's ranges are known by configuration. */
-  readonly serviceCIDRs: WatchCache<ServiceCIDR, ServiceCIDR> | undefined;
+  readonly serviceCIDRs: WatchCache<ServiceCIDR, ServiceCIDR>;
   readonly metrics: WatchCacheMetrics;
 }
-
-/** networking.k8s.io/v1: ranges from which cluster IPs are given. */
-export interface ServiceCIDR extends KubeObject {
-  spec?: { cidrs?: string[] };
-}
-
-const serviceCIDRs: ResourceType = {
-  group: 'networking.k8s.io',
-  version: 'v1',
-  plural: 'servicecidrs',
-  kind: 'ServiceCIDR',
-  namespaced: false,
-};
 
 /** Starts the watches that the node lives by: itself, its pods, and the Services and EndpointSlices of the cluster. */
 export function startCaches(foundation: Foundation, clients: { main: ApiClient; services: ApiClient }): Caches {
@@ -60,8 +47,7 @@ export function startCaches(foundation: Foundation, clients: { main: ApiClient; 
       (raw) => CompactEndpointSlice.of(raw, config.nodeName),
       { labelSelector: '!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name' },
     ),
-    serviceCIDRs:
-      config.kubeconfig === undefined ? undefined : start<ServiceCIDR>(clients.services, serviceCIDRs, slim),
+    serviceCIDRs: start<ServiceCIDR>(clients.services, resources.servicecidrs, slim),
     metrics,
   };
 }

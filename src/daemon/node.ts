@@ -202,8 +202,7 @@ function followNode(
     );
   };
   foundation.closers.add('Node listener', caches.node.subscribe(follow));
-  const ranges = caches.serviceCIDRs?.subscribe(follow);
-  if (ranges !== undefined) foundation.closers.add('ServiceCIDR listener', ranges);
+  foundation.closers.add('ServiceCIDR listener', caches.serviceCIDRs.subscribe(follow));
   if (caches.node.synced) follow();
 }
 

@@ -162,11 +162,14 @@ export function proxyFacts(
     masqueradeBit: services.masqueradeBit,
     localhostNodePorts: services.localhostNodePorts,
     resetTcp: services.resetTcpFlows,
-    serviceCIDRs:
-      deps.caches.serviceCIDRs === undefined
-        ? config.embeddedAPI.serviceCIDR
-        : [...deps.caches.serviceCIDRs.values()].flatMap((one) => one.spec?.cidrs ?? []),
+    serviceCIDRs: serviceCidrs(config, deps.caches.serviceCIDRs),
   };
+}
+
+/** Until the embedded API has been asked its own are those of the configuration: else the first rules were written twice. */
+function serviceCidrs({ kubeconfig, embeddedAPI }: Config, cache: Caches['serviceCIDRs']): readonly string[] {
+  if (kubeconfig === undefined && !cache.synced) return embeddedAPI.serviceCIDR;
+  return [...cache.values()].flatMap((one) => one.spec?.cidrs ?? []);
 }
 
 function localDetector(config: Config, podCIDRs: readonly string[]): LocalDetector {

@@ -1,3 +1,4 @@
+import type { Condition } from './conditions.ts';
 import type { KubeObject, ObjectReference, ResourceList } from './meta.ts';
 import type { Toleration } from './pod.ts';
 
@@ -72,6 +73,12 @@ export interface RuntimeClass extends KubeObject {
   handler: string;
   overhead?: { podFixed?: ResourceList };
   scheduling?: { nodeSelector?: Record<string, string>; tolerations?: Toleration[] };
+}
+
+/** networking.k8s.io/v1: ranges from which cluster IPs are given; one CIDR, or one of each family. */
+export interface ServiceCIDR extends KubeObject {
+  spec?: { cidrs?: string[] };
+  status?: { conditions?: Condition[] };
 }
 
 /** scheduling.k8s.io/v1. */

@@ -50,6 +50,7 @@ export const resources = {
     ...of('certificates.k8s.io', 'clustertrustbundles', 'ClusterTrustBundle', false),
     version: 'v1beta1',
   },
+  servicecidrs: of('networking.k8s.io', 'servicecidrs', 'ServiceCIDR', false),
   runtimeclasses: of('node.k8s.io', 'runtimeclasses', 'RuntimeClass', false),
   csidrivers: of('storage.k8s.io', 'csidrivers', 'CSIDriver', false),
   csinodes: of('storage.k8s.io', 'csinodes', 'CSINode', false),

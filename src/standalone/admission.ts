@@ -51,6 +51,11 @@ export class ObjectAdmission implements Admission {
     return this.services.apiAddress;
   }
 
+  /** The configured CIDRs of Services, in their one spelling. */
+  get serviceCidrs(): readonly string[] {
+    return this.services.serviceCidrs;
+  }
+
   structural(type: ResourceType, object: unknown): FieldError[] {
     return this.rules.structural(type, object);
   }

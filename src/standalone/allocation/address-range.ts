@@ -10,7 +10,8 @@ export class AddressRange {
   readonly size: number;
   private readonly cidr: Cidr;
 
-  constructor(text: string) {
+  /** Throws InvalidConfig: no CIDR, or room for fewer addresses than `least`. */
+  constructor(text: string, least = 8) {
     const cidr = parseCidr(text);
     if (cidr === undefined)
       throw new CodedError('InvalidConfig', `service CIDR ${JSON.stringify(text)} is not a CIDR such as 10.96.0.0/16`);
@@ -19,11 +20,11 @@ export class AddressRange {
     this.text = formatCidr(cidr);
     const hostBits = (cidr.family === 'IPv4' ? 32 : 128) - cidr.prefix;
     const total = 2 ** Math.min(hostBits, cidr.family === 'IPv4' ? 20 : 16);
-    this.size = total - (cidr.family === 'IPv4' ? 2 : 1);
-    if (this.size < 8)
+    this.size = Math.max(0, total - (cidr.family === 'IPv4' ? 2 : 1));
+    if (this.size < least)
       throw new CodedError(
         'InvalidConfig',
-        `service CIDR ${this.text} has room for ${this.size} addresses, 8 are needed`,
+        `service CIDR ${this.text} has room for ${this.size} addresses, ${least} are needed`,
       );
   }
 

@@ -5,9 +5,10 @@ import { resources } from '../../model/resource.ts';
 import type { IPFamily, Service, ServiceSpec } from '../../model/service.ts';
 import type { FieldError, Store } from '../port.ts';
 import { invalid } from '../validation/field-errors.ts';
-import { AddressRange, canonicalIp } from './address-range.ts';
+import { type AddressRange, canonicalIp } from './address-range.ts';
 import { Claims } from './claims.ts';
 import { invalidObject } from './invalid-object.ts';
+import { ServiceRanges } from './service-ranges.ts';
 import { needsClusterIp, needsHealthCheckPort, needsNodePorts } from './settle-service.ts';
 
 export interface ServiceAllocatorOptions {
@@ -30,7 +31,7 @@ const API_SERVICE = 'default/kubernetes';
  * Services: read at start, followed by events, so that a delete frees what the Service had.
  */
 export class ServiceAllocator {
-  private readonly ranges: readonly AddressRange[];
+  private readonly ranges: ServiceRanges;
   private readonly options: ServiceAllocatorOptions;
   private readonly random: () => number;
   private readonly addresses: Claims<string>;
@@ -41,7 +42,7 @@ export class ServiceAllocator {
   constructor(options: ServiceAllocatorOptions, { store, clock, random }: ServiceAllocatorDeps) {
     this.options = options;
     this.random = random;
-    this.ranges = options.serviceCidrs.map((text) => new AddressRange(text));
+    this.ranges = new ServiceRanges(options.serviceCidrs, store);
     this.addresses = new Claims(clock);
     this.ports = new Claims(clock);
     for (const service of store.list(resources.services)) this.confirm(service as Service);
@@ -53,12 +54,18 @@ export class ServiceAllocator {
   }
 
   close(): void {
+    this.ranges.close();
     this.unsubscribe();
   }
 
   /** The first address of the default range: the `kubernetes` Service's. */
   get apiAddress(): string {
-    return this.ranges[0]?.at(1) ?? '';
+    return this.ranges.first?.at(1) ?? '';
+  }
+
+  /** The configured CIDRs in their one spelling. */
+  get serviceCidrs(): readonly string[] {
+    return this.ranges.texts;
   }
 
   /** `service` (settled) with every address, family and port that it should have. Throws InvalidObject, ResourceExhausted. */
@@ -77,7 +84,7 @@ export class ServiceAllocator {
   }
 
   private chooseFamilies(spec: ServiceSpec, errors: FieldError[]): void {
-    const configured = this.ranges.map(({ family }) => family);
+    const configured = this.ranges.families;
     const [primary = 'IPv4'] = configured;
     const asked = spec.ipFamilies ?? familiesOf(spec.clusterIPs);
     for (const [index, family] of asked.entries()) {
@@ -113,12 +120,11 @@ export class ServiceAllocator {
     const chosen = spec.clusterIPs ?? [];
     const result: string[] = [];
     for (const [index, family] of (spec.ipFamilies ?? []).entries()) {
-      const range = this.ranges.find((candidate) => candidate.family === family);
-      if (range === undefined) continue;
+      const ranges = this.ranges.of(family);
       const asked = chosen[index];
-      if (asked === undefined || asked === '') result.push(this.nextAddress(owner, range));
+      if (asked === undefined || asked === '') result.push(this.nextAddress(owner, ranges));
       else {
-        const problem = this.addressProblem(owner, range, asked);
+        const problem = this.addressProblem(owner, ranges, asked);
         if (problem !== undefined)
           errors.push(invalid('spec.clusterIPs', chosen, `failed to allocate IP ${asked}: ${problem}`));
         result.push(asked);
@@ -130,9 +136,9 @@ export class ServiceAllocator {
     if (result[0] !== undefined) spec.clusterIP = result[0];
   }
 
-  private addressProblem(owner: string, range: AddressRange, asked: string): string | undefined {
-    if (!range.contains(asked)) {
-      return `the provided IP (${asked}) is not in the valid range. The range of valid IPs is ${range.text}`;
+  private addressProblem(owner: string, ranges: readonly AddressRange[], asked: string): string | undefined {
+    if (!ranges.some((range) => range.contains(asked))) {
+      return `the provided IP (${asked}) is not in the valid range. The range of valid IPs is ${textOf(ranges)}`;
     }
     const address = canonicalIp(asked);
     const kept = address === this.apiAddress && owner !== API_SERVICE;
@@ -143,21 +149,23 @@ export class ServiceAllocator {
    * Outside of the range's first part, which is for addresses that people choose (KEP-3070), while there is room;
    * from a random place, so that an address just freed is not the next one given.
    */
-  private nextAddress(owner: string, range: AddressRange): string {
-    if (owner === API_SERVICE && range === this.ranges[0]) return this.apiAddress;
-    const reserved = Math.min(Math.max(16, Math.floor(range.size / 16)), 256, range.size - 1);
-    for (const [from, to] of [
-      [reserved + 1, range.size],
-      [2, reserved],
-    ] as const) {
-      const index = this.pick(from, to, (candidate) => this.addresses.isFree(range.at(candidate), owner));
-      if (index !== undefined) return range.at(index);
+  private nextAddress(owner: string, ranges: readonly AddressRange[]): string {
+    if (owner === API_SERVICE && ranges[0] === this.ranges.first) return this.apiAddress;
+    for (const range of ranges) {
+      const reserved = Math.min(Math.max(16, Math.floor(range.size / 16)), 256, range.size - 1);
+      // Of the range with the API's address that one is taken.
+      const first = range === this.ranges.first ? 2 : 1;
+      for (const [from, to] of [
+        [reserved + 1, range.size],
+        [first, reserved],
+      ] as const) {
+        const index = this.pick(from, to, (candidate) => this.addresses.isFree(range.at(candidate), owner));
+        if (index !== undefined) return range.at(index);
+      }
     }
-    throw new CodedError(
-      'ResourceExhausted',
-      `failed to allocate a serviceIP: range is full (${range.text}, ${this.addresses.size} in use)`,
-      { range: range.text },
-    );
+    const range = textOf(ranges);
+    const text = `failed to allocate a serviceIP: range is full (${range}, ${this.addresses.size} in use)`;
+    throw new CodedError('ResourceExhausted', text, { range });
   }
 
   private allocateNodePorts(owner: string, spec: ServiceSpec, errors: FieldError[]): void {
@@ -251,6 +259,10 @@ export class ServiceAllocator {
     this.addresses.confirm(owner, []);
     this.ports.confirm(owner, []);
   }
+}
+
+function textOf(ranges: readonly AddressRange[]): string {
+  return ranges.map(({ text }) => text).join(', ');
 }
 
 function familiesOf(addresses: readonly string[] | undefined): IPFamily[] {

@@ -1,6 +1,6 @@
 import { hasCode } from '../../kit/errors.ts';
 import type { KubeObject } from '../../model/meta.ts';
-import type { PriorityClass } from '../../model/objects.ts';
+import type { PriorityClass, ServiceCIDR } from '../../model/objects.ts';
 import { type ResourceType, resources } from '../../model/resource.ts';
 import type { EndpointSlice, Service } from '../../model/service.ts';
 import type { Admission, Store } from '../port.ts';
@@ -27,9 +27,14 @@ export interface ClusterObjectsDeps {
   readonly admission: Pick<Admission, 'defaults' | 'allocate'>;
   /** The first address of the Services' range (ObjectAdmission.apiAddress). */
   readonly apiAddress: string;
+  /** ObjectAdmission.serviceCidrs. */
+  readonly serviceCidrs: readonly string[];
 }
 
-/** What every cluster has from the start: the `kubernetes` Service with its endpoints, the system PriorityClasses. */
+/**
+ * What every cluster has from the start: the `kubernetes` ServiceCIDR and Service with its endpoints, the system
+ * PriorityClasses.
+ */
 export class ClusterObjects implements Controller {
   private readonly options: ClusterObjectsOptions;
   private readonly deps: ClusterObjectsDeps;
@@ -46,11 +51,22 @@ export class ClusterObjects implements Controller {
         const description = CLASS_DESCRIPTIONS[name] ?? '';
         return this.ensure(resources.priorityclasses, { metadata: { name }, value, description } as PriorityClass);
       }),
+      this.ensureServiceCidr(),
       this.ensureApiService(),
     ]);
   }
 
   async close(): Promise<void> {}
+
+  private async ensureServiceCidr(): Promise<void> {
+    const { store, serviceCidrs } = this.deps;
+    const cidrs = [...serviceCidrs];
+    const current = store.get(resources.servicecidrs, undefined, 'kubernetes') as ServiceCIDR | undefined;
+    if (current !== undefined && current.spec?.cidrs?.join() !== cidrs.join()) {
+      await store.remove(resources.servicecidrs, undefined, 'kubernetes');
+    }
+    await this.ensure(resources.servicecidrs, { metadata: { name: 'kubernetes' }, spec: { cidrs } } as ServiceCIDR);
+  }
 
   private async ensureApiService(): Promise<void> {
     const { apiEndpoint } = this.options;

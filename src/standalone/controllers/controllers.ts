@@ -14,6 +14,7 @@ import { GarbageCollector } from './garbage-collector.ts';
 import { NamespaceController } from './namespaces.ts';
 import type { Controller, ObjectDeleter } from './port.ts';
 import { Scheduler } from './scheduler.ts';
+import { ServiceCidrs } from './service-cidrs.ts';
 import { StoreDeleter } from './store-deleter.ts';
 import { VolumeBinder } from './volume-binder.ts';
 
@@ -47,7 +48,12 @@ export class Controllers implements Controller {
     // In the order of starting: everything lives in namespaces, and binding frees what others wait for.
     this.all = [
       new NamespaceController({ ...shared, rootCa: options.rootCa }),
-      new ClusterObjects(options, { ...shared, apiAddress: admission.apiAddress }),
+      new ClusterObjects(options, {
+        ...shared,
+        apiAddress: admission.apiAddress,
+        serviceCidrs: admission.serviceCidrs,
+      }),
+      new ServiceCidrs(shared),
       new GarbageCollector(shared),
       new Scheduler({ ...shared, bind: (pod) => admission.bind(pod) }),
       new EndpointSliceController(shared),

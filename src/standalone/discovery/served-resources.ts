@@ -85,6 +85,7 @@ export const servedResources: readonly ServedResource[] = [
   ),
   serve(resources.clustertrustbundles),
   serve(resources.priorityclasses, ['pc']),
+  serve(resources.servicecidrs, [], [status]),
   serve(resources.runtimeclasses),
   serve(resources.csidrivers),
   serve(resources.csinodes),

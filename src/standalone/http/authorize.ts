@@ -35,6 +35,7 @@ const NODE_RULES: Readonly<Record<string, readonly string[]>> = {
   'persistentvolumeclaims/status': ['get', 'update', 'patch'],
   priorityclasses: READ,
   runtimeclasses: READ,
+  servicecidrs: READ,
   csidrivers: READ,
   clustertrustbundles: READ,
   csinodes: ['get', 'create', 'update', 'patch', 'delete'],

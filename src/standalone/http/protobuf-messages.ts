@@ -23,6 +23,8 @@ SessionAffinityConfig 1:clientIP:ClientIPConfig
 ClientIPConfig 1:timeoutSeconds:int?
 ServicePort 1:name:string 2:protocol:string 3:port:int 4:targetPort:intOrString 5:nodePort:int 6:appProtocol:string
 PriorityClass 1:metadata:ObjectMeta 2:value:int 3:globalDefault:bool 4:description:string 5:preemptionPolicy:string
+ServiceCIDR 1:metadata:ObjectMeta 2:spec:ServiceCIDRSpec
+ServiceCIDRSpec 1:cidrs:[string]
 RuntimeClass 1:metadata:ObjectMeta 2:handler:string
 CertificateSigningRequest 1:metadata:ObjectMeta 2:spec:CertificateSigningRequestSpec 3:status:CertificateSigningRequestStatus
 CertificateSigningRequestSpec 1:request:bytes 2:username:string 3:uid:string 4:groups:[string] 5:usages:[string] 7:signerName:string 8:expirationSeconds:int?

@@ -30,6 +30,7 @@ const ORDER: readonly ResourceType[] = [
   resources.configmaps,
   resources.persistentvolumes,
   resources.persistentvolumeclaims,
+  resources.servicecidrs,
   resources.services,
   resources.endpointslices,
   resources.leases,

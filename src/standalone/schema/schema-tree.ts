@@ -14,6 +14,7 @@ const GROUP_PREFIX: Readonly<Record<string, string>> = {
   'certificates.k8s.io': 'io.k8s.api.certificates',
   'coordination.k8s.io': 'io.k8s.api.coordination',
   'scheduling.k8s.io': 'io.k8s.api.scheduling',
+  'networking.k8s.io': 'io.k8s.api.networking',
   'node.k8s.io': 'io.k8s.api.node',
   'storage.k8s.io': 'io.k8s.api.storage',
   'authentication.k8s.io': 'io.k8s.api.authentication',

@@ -11,6 +11,7 @@ import type {
   RuntimeClass,
   Secret,
   ServiceAccount,
+  ServiceCIDR,
 } from '../../model/objects.ts';
 import type { ResourceType } from '../../model/resource.ts';
 import { resources } from '../../model/resource.ts';
@@ -115,6 +116,7 @@ const FORMATS: Readonly<Record<string, TableFormat>> = {
     ({ preemptionPolicy }) => [preemptionPolicy ?? ''],
   ),
   [resources.runtimeclasses.plural]: format<RuntimeClass>([text('Handler')], ({ handler }) => [handler]),
+  [resources.servicecidrs.plural]: format<ServiceCIDR>([text('CIDRs')], ({ spec }) => [(spec?.cidrs ?? []).join(',')]),
   [resources.csidrivers.plural]: format<CSIDriver>(
     [
       flag('AttachRequired'),

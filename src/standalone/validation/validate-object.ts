@@ -11,6 +11,7 @@ import type {
   RuntimeClass,
   Secret,
   ServiceAccount,
+  ServiceCIDR,
 } from '../../model/objects.ts';
 import type { Pod } from '../../model/pod.ts';
 import { type ResourceType, resources } from '../../model/resource.ts';
@@ -28,6 +29,7 @@ import { validatePodCreate } from './pod.ts';
 import { validatePodUpdate } from './pod-update.ts';
 import { validateRuntimeClass } from './runtime-class.ts';
 import { validateService } from './service.ts';
+import { validateServiceCIDR } from './service-cidr.ts';
 import { validateCSIDriver, validateCSINode, validateStorageClass, validateVolumeAttachment } from './storage.ts';
 import { imagePullSecretErrors } from './volume.ts';
 
@@ -66,6 +68,8 @@ function validateKind(
       return validateNode(object as Node, previous as Node | undefined);
     case resources.priorityclasses.plural:
       return validatePriorityClass(object as PriorityClass, previous as PriorityClass | undefined);
+    case resources.servicecidrs.plural:
+      return validateServiceCIDR(object as ServiceCIDR, previous as ServiceCIDR | undefined);
     case resources.runtimeclasses.plural:
       return validateRuntimeClass(object as RuntimeClass, previous as RuntimeClass | undefined);
     case resources.csidrivers.plural:

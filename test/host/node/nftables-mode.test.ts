@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ServiceCIDR } from '../../../src/model/objects.ts';
 import { resources } from '../../../src/model/resource.ts';
 import type { Service } from '../../../src/model/service.ts';
 import { type HarnessNode, NODE_ADDRESS, startNode } from '../../harness/harness-node.ts';
 import { leaksOf } from '../../harness/leak-check.ts';
 import { RequestStream } from '../../harness/request-stream.ts';
 import { runCommand } from '../../harness/run-command.ts';
-import { pause } from '../../harness/wait-for.ts';
+import { pause, waitFor } from '../../harness/wait-for.ts';
 import { podOf, web } from './support/manifest.ts';
 import { NodePods } from './support/node-pods.ts';
 
@@ -53,5 +54,28 @@ describe('a node with --proxy-mode nftables', () => {
       expect((await stream.stop()).length).toBeGreaterThan(20);
       expect(stream.failures).toEqual([]);
     }
+  });
+
+  it('follows the ServiceCIDRs of its cluster: an address in one that no Service has is dropped', async () => {
+    const { api } = node.deckhand;
+    const unused = 'http://10.111.0.77/';
+    const ask = (url: string) => node.local.request(url, { timeoutMs: 2_000 });
+    // The machine at the other end of the cable has it, and nobody listens there.
+    await runCommand(['ip', '-n', node.clientNetns, 'addr', 'add', '10.111.0.77/32', 'dev', 'cable']);
+    await expect(ask(unused)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    await api.create<ServiceCIDR>(resources.servicecidrs, {
+      metadata: { name: 'more' },
+      spec: { cidrs: ['10.111.0.0/24'] },
+    });
+    const spec = { clusterIP: '10.111.0.9', selector: { app: 'web' }, ports: [{ port: 80, targetPort: 8080 }] };
+    await api.create<Service>(resources.services, { metadata: { name: 'other', namespace: 'default' }, spec });
+    await waitFor('the range', async () => (await rules()).includes('10.111.0.0/24') || undefined);
+    await waitFor('an answer', async () => (await ask('http://10.111.0.9/').catch(() => undefined)) !== undefined);
+    await expect(ask(unused)).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    await api.delete(resources.services, 'default', 'other');
+    await api.delete(resources.servicecidrs, undefined, 'more');
+    await waitFor('it to go', async () => !(await rules()).includes('10.111.0.0/24') || undefined);
+    await expect(ask(unused)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    expect(await rules()).toContain('10.96.0.0/16');
   });
 });

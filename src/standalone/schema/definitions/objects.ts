@@ -128,6 +128,11 @@ CertificateSigningRequestCondition {
 ClusterTrustBundle { apiVersion:string; kind:string; metadata:ObjectMeta; spec!:ClusterTrustBundleSpec }
 ClusterTrustBundleSpec { signerName:string; trustBundle!:string }
 
+@io.k8s.api.networking.v1
+ServiceCIDR { apiVersion:string; kind:string; metadata:ObjectMeta; spec:ServiceCIDRSpec; status:ServiceCIDRStatus }
+ServiceCIDRSpec { cidrs:[string] }
+ServiceCIDRStatus { conditions:[Condition] patch=type keys=type }
+
 @io.k8s.api.scheduling.v1
 PriorityClass {
   apiVersion:string; kind:string; metadata:ObjectMeta; value!:int32; globalDefault:boolean; description:string

@@ -147,6 +147,54 @@ describe('addresses of services', () => {
     });
   });
 
+  describe('with a ServiceCIDR more', () => {
+    const range = (name: string, ...cidrs: string[]): KubeObject =>
+      ({ metadata: { name }, spec: { cidrs } }) as KubeObject;
+
+    it('can be chosen from it, from an IPv4 one of any size', async () => {
+      await create(resources.servicecidrs, range('more', '10.111.0.0/24', 'fd00::/120'));
+      await create(resources.servicecidrs, range('tiny', '10.112.0.4/30'));
+      await create(resources.servicecidrs, range('single', '10.112.0.1/32'));
+      const [a, b] = [service('a', { clusterIP: '10.111.0.9' }), service('b', { clusterIP: '10.112.0.6' })];
+      expect((await create<Service>(resources.services, a)).spec.clusterIP).toBe('10.111.0.9');
+      expect((await create<Service>(resources.services, b)).spec.clusterIP).toBe('10.112.0.6');
+      await expect(create(resources.services, service('c', { clusterIP: '10.113.0.1' }))).rejects.toThrow(
+        'The range of valid IPs is 10.96.0.0/16, 10.111.0.0/24, 10.112.0.1/32, 10.112.0.4/30',
+      );
+      await expect(create(resources.services, service('c', { ipFamilies: ['IPv6'] }))).rejects.toThrow(
+        'not configured on this cluster',
+      );
+    });
+
+    it('are taken from it when the others are full', async () => {
+      const small = admissionWith({ serviceCidrs: ['10.0.0.0/28'] });
+      for (let count = 2; count <= 14; count++) await create(resources.services, service(`s${count}`), small);
+      await create(resources.servicecidrs, range('more', '10.111.0.0/29'), small);
+      const next = await create<Service>(resources.services, service('next'), small);
+      expect(next.spec.clusterIP).toMatch(/^10\.111\.0\.[1-6]$/);
+      for (let count = 2; count <= 6; count++) await create(resources.services, service(`t${count}`), small);
+      await expect(create(resources.services, service('last'), small)).rejects.toThrow(
+        'range is full (10.0.0.0/28, 10.111.0.0/29, 19 in use)',
+      );
+    });
+
+    it('are not taken from one that is going, and no longer from one that is gone', async () => {
+      const more = await create(resources.servicecidrs, range('more', '10.111.0.0/24'));
+      const metadata = { ...more.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' };
+      await store.update(resources.servicecidrs, { ...more, metadata });
+      const asked = service('a', { clusterIP: '10.111.0.9' });
+      await expect(create(resources.services, asked)).rejects.toThrow('not in the valid range');
+      await store.remove(resources.servicecidrs, undefined, 'more');
+      await expect(create(resources.services, asked)).rejects.toThrow('not in the valid range');
+    });
+
+    it('are known after a restart', async () => {
+      await create(resources.servicecidrs, range('more', '10.111.0.0/24'));
+      const asked = service('a', { clusterIP: '10.111.0.9' });
+      expect((await create<Service>(resources.services, asked, admissionWith())).spec.clusterIP).toBe('10.111.0.9');
+    });
+  });
+
   it('never leave their range', () => {
     fc.assert(
       fc.property(

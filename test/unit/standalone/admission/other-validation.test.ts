@@ -308,6 +308,22 @@ describe('other kinds', () => {
       clusterWide({ value: 1 }, 'system-mine'),
       "priority class names with 'system-' prefix are reserved for system use only",
     ],
+    [resources.servicecidrs, clusterWide({}), 'spec.cidrs: Required value: at least one CIDR required'],
+    [
+      resources.servicecidrs,
+      clusterWide({ spec: { cidrs: ['10.0.0.0/24', 'fd00::/64', '10.1.0.0/24'] } }),
+      'spec.cidrs: Invalid value: ["10.0.0.0/24","fd00::/64","10.1.0.0/24"]: may only hold up to 2 values',
+    ],
+    [
+      resources.servicecidrs,
+      clusterWide({ spec: { cidrs: ['10.0.0.0/24', '10.1.0.0/24'] } }),
+      'may specify no more than one IP for each IP family',
+    ],
+    [
+      resources.servicecidrs,
+      clusterWide({ spec: { cidrs: ['fd00::/64', '10.0.0.7/24'] } }),
+      'spec.cidrs[1]: Invalid value: "10.0.0.7/24": must be a valid CIDR value',
+    ],
     [resources.runtimeclasses, clusterWide({ handler: '' }), 'handler: Required value'],
     [
       resources.runtimeclasses,
@@ -359,6 +375,18 @@ describe('other kinds', () => {
       'handler: Invalid value: "runc": field is immutable',
       clusterWide({ handler: 'kata' }),
     );
+    const ranges = (...cidrs: string[]): KubeObject => clusterWide({ spec: { cidrs } });
+    const [one, other, six] = ['10.0.0.0/24', '10.1.0.0/24', 'fd00::/64'];
+    expectMistake(
+      resources.servicecidrs,
+      ranges(other),
+      'spec.cidrs[0]: Invalid value: "10.1.0.0/24": field is immutable',
+      ranges(one),
+    );
+    expectMistake(resources.servicecidrs, ranges(one), 'spec.cidrs: Invalid value', ranges(one, six));
+    expectMistake(resources.servicecidrs, ranges(other, six), 'spec.cidrs[0]: Invalid value', ranges(one));
+    // A second family may come.
+    expect(mistakesOf(resources.servicecidrs, ranges(one, six), ranges(one))).toEqual([]);
     expectMistake(
       resources.nodes,
       clusterWide({ spec: { podCIDRs: ['10.1.0.0/24'] } }),

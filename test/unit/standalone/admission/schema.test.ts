@@ -157,6 +157,7 @@ describe('OpenApiDocuments', () => {
       'apis/coordination.k8s.io/v1',
       'apis/certificates.k8s.io/v1',
       'apis/certificates.k8s.io/v1beta1',
+      'apis/networking.k8s.io/v1',
       'apis/node.k8s.io/v1',
       'apis/storage.k8s.io/v1',
       'apis/scheduling.k8s.io/v1',

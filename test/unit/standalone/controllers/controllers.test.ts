@@ -3,7 +3,7 @@ import { SystemClock } from '../../../../src/kit/clock.ts';
 import { silent } from '../../../../src/kit/log.ts';
 import { ManualClock } from '../../../../src/kit/manual-clock.ts';
 import type { KubeObject } from '../../../../src/model/meta.ts';
-import type { Namespace, PersistentVolume, PersistentVolumeClaim } from '../../../../src/model/objects.ts';
+import type { Namespace, PersistentVolume, PersistentVolumeClaim, ServiceCIDR } from '../../../../src/model/objects.ts';
 import type { Pod } from '../../../../src/model/pod.ts';
 import { type ResourceType, resources } from '../../../../src/model/resource.ts';
 import type { EndpointSlice, Service } from '../../../../src/model/service.ts';
@@ -117,6 +117,7 @@ describe('a new cluster', () => {
   });
 
   it('starts again on what it left, and takes on a new authority and endpoint', async () => {
+    await settled();
     await stop();
     const before = store.resourceVersion;
     await start();
@@ -139,6 +140,50 @@ describe('a new cluster', () => {
     await eventually(() => expect(get(resources.serviceaccounts, 'default', 'default')).toBeDefined());
     await store.remove(resources.serviceaccounts, 'default', 'default');
     await eventually(() => expect(get(resources.serviceaccounts, 'default', 'default')).toBeDefined());
+  });
+});
+
+describe('ServiceCIDRs', () => {
+  const more = { metadata: { name: 'more' }, spec: { cidrs: ['10.111.0.0/24'] } };
+  const readyOfRange = (name: string) =>
+    get<ServiceCIDR>(resources.servicecidrs, undefined, name)?.status?.conditions?.[0];
+
+  it('the cluster’s own is there from the start, as it is configured, and ready', async () => {
+    expect(get<ServiceCIDR>(resources.servicecidrs, undefined, 'kubernetes')?.spec).toEqual({
+      cidrs: ['10.96.0.0/16'],
+    });
+    await eventually(() => expect(readyOfRange('kubernetes')).toMatchObject({ type: 'Ready', status: 'True' }));
+    await stop();
+    const old = get<ServiceCIDR>(resources.servicecidrs, undefined, 'kubernetes');
+    await store.update(resources.servicecidrs, { ...old, spec: { cidrs: ['10.1.0.0/16'] } } as ServiceCIDR);
+    await start();
+    expect(get<ServiceCIDR>(resources.servicecidrs, undefined, 'kubernetes')?.spec).toEqual({
+      cidrs: ['10.96.0.0/16'],
+    });
+  });
+
+  it('one that is deleted waits for the Services that have its addresses', async () => {
+    await create(resources.servicecidrs, more);
+    await eventually(() => expect(readyOfRange('more')).toMatchObject({ type: 'Ready', status: 'True' }));
+    expect(get(resources.servicecidrs, undefined, 'more')?.metadata.finalizers).toEqual([
+      'networking.k8s.io/service-cidr-finalizer',
+    ]);
+    await create(resources.services, serviceWith({ clusterIP: '10.111.0.9' }, { name: 'a' }));
+    await deleter.delete(resources.servicecidrs, undefined, 'more');
+    await eventually(() => expect(readyOfRange('more')).toMatchObject({ status: 'False', reason: 'Terminating' }));
+    await deleter.delete(resources.services, 'default', 'a');
+    await eventually(() => expect(get(resources.servicecidrs, undefined, 'more')).toBeUndefined());
+  });
+
+  it('or until another one has them', async () => {
+    await create(resources.servicecidrs, more);
+    await create(resources.services, serviceWith({ clusterIP: '10.111.0.9' }, { name: 'a' }));
+    await eventually(() => expect(readyOfRange('more')).toBeDefined());
+    await deleter.delete(resources.servicecidrs, undefined, 'more');
+    await eventually(() => expect(readyOfRange('more')).toMatchObject({ status: 'False' }));
+    await create(resources.servicecidrs, { metadata: { name: 'larger' }, spec: { cidrs: ['10.111.0.0/16'] } });
+    await eventually(() => expect(get(resources.servicecidrs, undefined, 'more')).toBeUndefined());
+    expect(get(resources.servicecidrs, undefined, 'larger')).toBeDefined();
   });
 });
 

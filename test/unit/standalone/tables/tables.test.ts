@@ -301,6 +301,7 @@ describe('other kinds', () => {
     [resources.namespaces, { status: { phase: 'Active' } }, ['Active', '60m']],
     [resources.secrets, { type: 'Opaque', data: { a: '', b: '' } }, ['Opaque', 2, '60m']],
     [resources.leases, { spec: { holderIdentity: 'n' } }, ['n', '60m']],
+    [resources.servicecidrs, { spec: { cidrs: ['10.96.0.0/16', 'fd00::/108'] } }, ['10.96.0.0/16,fd00::/108', '60m']],
     [resources.runtimeclasses, { handler: 'kata' }, ['kata', '60m']],
     [
       resources.csidrivers,
