@@ -4,8 +4,12 @@ import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
+import type { IpsetPort } from '../src/host/ipset/port.ts';
+import { RealIpset } from '../src/host/ipset/real.ts';
 import type { IptablesPort } from '../src/host/iptables/port.ts';
 import { openIptables } from '../src/host/iptables/real.ts';
+import type { IpvsPort } from '../src/host/ipvs/port.ts';
+import { RealIpvs } from '../src/host/ipvs/real.ts';
 import { FakeNet } from '../src/host/net/fake.ts';
 import { FastNftables } from '../src/host/nftables/fast.ts';
 import type { NftablesPort } from '../src/host/nftables/port.ts';
@@ -13,15 +17,18 @@ import { openNftables } from '../src/host/nftables/real.ts';
 import { NftSession } from '../src/host/nftables/session.ts';
 import { OwnWriters } from '../src/host/rule-watch/own-writers.ts';
 import { XtablesMonitor } from '../src/host/rule-watch/real.ts';
+import { RealServiceDevice } from '../src/host/service-device/real.ts';
 import { SystemClock } from '../src/kit/clock.ts';
 import { silent } from '../src/kit/log.ts';
 import { Metrics } from '../src/kit/metrics.ts';
 import type { EndpointSlice, Service } from '../src/model/service.ts';
 import { IptablesBackend } from '../src/services/act/iptables-backend.ts';
+import { IpvsBackend } from '../src/services/act/ipvs-backend.ts';
 import { NftablesBackend } from '../src/services/act/nftables-backend.ts';
 import { ServiceLoop } from '../src/services/loop.ts';
 import type { ProxyBackend, RuleChange } from '../src/services/port.ts';
 import { ProxyMetrics } from '../src/services/proxy-metrics.ts';
+import { serviceDevice } from '../src/services/render/ipvs/sets.ts';
 import { createNetns, deleteNetns } from '../test/harness/netns.ts';
 import { tryCommand } from '../test/harness/run-command.ts';
 import { unitStart } from '../test/harness/unit-start.ts';
@@ -91,6 +98,7 @@ async function subject(kind: string, prefix: readonly string[]): Promise<Subject
       },
     };
   }
+  if (kind === 'ipvs') return await ipvsSubject(prefix);
   const flavour = kind === 'legacy' ? 'legacy' : 'nft';
   const iptables = await openIptables({ family: 'IPv4', flavour, prefix, started: own.note });
   if (iptables === undefined) throw new Error(`no iptables-${flavour} here`);
@@ -107,6 +115,32 @@ async function subject(kind: string, prefix: readonly string[]): Promise<Subject
     otherCpuMs: () => cpuMsOf(monitor?.pid),
     otherRss: () => rssOf(monitor?.pid),
     close: async () => monitor?.close(),
+  };
+}
+
+/** For a kernel with ip_vs. */
+async function ipvsSubject(prefix: readonly string[]): Promise<Subject> {
+  const iptables = await openIptables({ family: 'IPv4', prefix });
+  if (iptables === undefined) throw new Error('no iptables here');
+  const [ipvs, ipset] = [new RealIpvs({ prefix }), new RealIpset({ prefix })];
+  const watch = new CommandWatch();
+  const restoring = (port: RealIpvs | RealIpset) => ({
+    value: (text: string, signal?: AbortSignal) => watch.run(() => port.restore(text, signal)),
+  });
+  const ports = {
+    iptables,
+    ipvs: Object.create(ipvs, { restore: restoring(ipvs) }) as IpvsPort,
+    ipset: Object.create(ipset, { restore: restoring(ipset) }) as IpsetPort,
+    device: new RealServiceDevice({ name: serviceDevice, prefix }),
+  };
+  const server = '-t 192.0.2.250:9';
+  return {
+    backend: new IpvsBackend({ scheduler: 'rr', excludeCIDRs: [] }, { ...ports, log: silent }),
+    watch,
+    floor: () => tryCommand([...prefix, 'ipvsadm', '-R'], { input: `-A ${server} -s rr\n-D ${server}\n` }),
+    otherCpuMs: () => 0,
+    otherRss: () => 0,
+    close: async () => {},
   };
 }
 

@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
+import { startOf } from './unit-start.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -140,12 +141,7 @@ function lastChange() {
 /** /usr/bin/deckhand: Node as the unit starts it, with the same limits of memory; what the caller has set stays. */
 function command() {
   const unit = readFileSync(join(root, 'systemd/deckhand.service'), 'utf8');
-  const limits = /^Environment=(MALLOC_.+)$/m.exec(unit)?.[1].split(' ') ?? [];
-  const start = /^ExecStart=(.+) run \$DECKHAND_ARGS$/m.exec(unit)?.[1];
-  if (limits.length === 0 || start === undefined) throw new Error('deckhand.service starts Node in another way');
-  const exports = limits.map((limit) => {
-    const [name, value] = limit.split('=');
-    return `export ${name}="\${${name}:-${value}}"\n`;
-  });
-  return `#!/bin/sh\n${exports.join('')}exec ${start} "$@"\n`;
+  const { env, argv } = startOf(unit);
+  const exports = Object.entries(env).map(([name, value]) => `export ${name}="\${${name}:-${value}}"\n`);
+  return `#!/bin/sh\n${exports.join('')}exec ${argv.join(' ')} "$@"\n`;
 }

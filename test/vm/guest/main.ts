@@ -7,7 +7,7 @@ import { run } from './machine.ts';
 import { answerNeighbour, NEIGHBOUR } from './neighbour.ts';
 import { pairChecks } from './pair-checks.ts';
 import { lastChecks, podChecks, shutdownChecks } from './pod-checks.ts';
-import { serviceChecks } from './service-checks.ts';
+import { benchChecks, serviceChecks } from './service-checks.ts';
 
 /** How often the machine was booted before. */
 const BOOTS = '/vmtest/boots';
@@ -54,6 +54,7 @@ async function check(checks: readonly Check[], words: string): Promise<void> {
 /** What is seen to hold from one boot to the next. */
 function boots(groups: readonly string[]): readonly (readonly Check[])[] {
   if (groups.includes('services')) return [serviceChecks];
+  if (groups.includes('bench')) return [benchChecks];
   if (groups.includes('two-nodes')) return [pairChecks];
   if (groups.includes('short')) return [[install, ...firstBoot.slice(0, 1), ...shortChecks]];
   const [withPackage, withPods] = [groups.includes('package'), groups.includes('pods')];

@@ -90,5 +90,16 @@ const life: Check = {
     }),
 };
 
+/** Emulated, the figures are of use beside each other. */
+export const benchChecks: readonly Check[] = [100, 1_000, 5_000].map((amount) => ({
+  title: `bench services, ${amount} of them`,
+  limitMs: TABLE_MS,
+  run: async () => {
+    for (const module of MODULES) await run('modprobe', module);
+    const argv = ['--services', String(amount), '--backend', 'ipvs,nftables,nft', '--changes', '60'];
+    return run('node', '/vmtest/dist/bench-services.mjs', ...argv);
+  },
+}));
+
 /** Service rules in namespaces of their own, which need nothing of the package. */
 export const serviceChecks: readonly Check[] = [contract, life, ...moves, ...tables];

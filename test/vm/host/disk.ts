@@ -78,9 +78,9 @@ WatchdogSec=40
 
 /**
  * Of the checks in the guest: of Service rules by themselves, of the package as it is installed, of pods and their cgroups,
- * of two machines of one cluster, and a few for every run.
+ * of two machines of one cluster, and a few for every run; and measurements of what does not run elsewhere.
  */
-export const checkGroups = ['services', 'package', 'pods', 'two-nodes', 'short'] as const;
+export const checkGroups = ['services', 'package', 'pods', 'two-nodes', 'short', 'bench'] as const;
 
 /** The same, to be written to by another machine. */
 export async function copyOf(disk: Disk, path: string): Promise<Disk> {
@@ -91,7 +91,7 @@ export async function copyOf(disk: Disk, path: string): Promise<Disk> {
 /** A disk with the machine, the package under test, a newer build of it, images, examples and the checks. */
 export async function makeDisk(directory: string, archive: string, guestBundle: string, groups: string): Promise<Disk> {
   const tree = join(directory, 'tree');
-  const withPackage = !groups.startsWith('services');
+  const withPackage = !/^(services|bench)/.test(groups);
   const isPair = groups.startsWith('two-nodes');
   mkdirSync(tree, { recursive: true });
   try {
@@ -125,6 +125,11 @@ export async function makeDisk(directory: string, archive: string, guestBundle: 
     put('vmtest/package.json', '{}');
     for (const script of ['test/host/services/table-agent.mjs']) {
       cpSync(join(projectRoot(), script), join(vmtest, script));
+    }
+    if (groups.startsWith('bench')) {
+      for (const file of ['dist/bench-services.mjs', 'systemd/deckhand.service']) {
+        cpSync(join(projectRoot(), file), join(vmtest, file));
+      }
     }
     cpSync(join(projectRoot(), 'examples'), join(vmtest, 'examples'), { recursive: true });
     cpSync(join(projectRoot(), 'lab'), join(vmtest, 'lab'), { recursive: true });

@@ -1,7 +1,7 @@
 // npm run test:vm: Debian 13 machines with systemd, cgroup v2 and Debian's own kernel, in software emulation, in which the
 // package is installed and used. The last line counts: "N passed, N failed". `--only services`, package, pods or two-nodes
 // runs one group of checks alone, `--only services/PATTERN` those of it whose titles match; `--only short` is for every run
-// (.ci/run).
+// (.ci/run); `--only bench` measures mode ipvs, beside the others, and is no part of the whole.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

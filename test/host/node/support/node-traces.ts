@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { RealCri } from '../../../../src/host/cri/real.ts';
 import type { Pod } from '../../../../src/model/pod.ts';
 import { resources } from '../../../../src/model/resource.ts';
 import type { EndpointSlice } from '../../../../src/model/service.ts';
@@ -15,6 +16,17 @@ import { kernelRules } from './kernel-rules.ts';
 export type Traces = Readonly<Record<string, readonly string[]>>;
 
 const below = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory).sort() : []);
+
+/** Sandboxes and containers that the runtime tells its agent of. */
+async function listedOf(node: HarnessNode): Promise<string[]> {
+  const cri = new RealCri({ endpoint: node.containerd.endpoint });
+  try {
+    const [sandboxes, containers] = await Promise.all([cri.listPodSandbox(), cri.listContainers()]);
+    return [...sandboxes, ...containers].map(({ id, state }) => `${id} ${state}`).sort();
+  } finally {
+    cri.close();
+  }
+}
 
 /** What is on the node now. */
 export async function tracesOf(node: HarnessNode): Promise<Traces> {
@@ -45,6 +57,8 @@ export async function tracesOf(node: HarnessNode): Promise<Traces> {
     // lock and last_reserved_ip stay for good.
     addresses: below(`${libDir}/ipam/${name}`).filter((file) => /^\d/.test(file)),
     cniResults: cniResultsOf(name).sort(),
+    // Not the same: what a runtime does not load after a restart, it does not list.
+    listed: await listedOf(node),
     containers: await ctr('containers', 'list', '--quiet'),
     tasks: await ctr('tasks', 'list', '--quiet'),
     snapshots: (await ctr('snapshots', 'list')).filter((line) => /Active/.test(line)),
