@@ -18,6 +18,10 @@ export interface XtablesMonitorDeps {
   readonly own: OwnWriters;
 }
 
+/** Why it ends when thousands of rules are written or flushed at once; that is over soon, and to tell of it costs both sides. */
+const overrun = /No buffer space/;
+const OVERRUN_MS = 1_000;
+
 /** What it says after each transaction, whoever's and of whatever family (iptables/nft-monitor.c). */
 const generation = /^NEWGEN: GENID=\d+ PID=(\d+) NAME=(.*)$/gm;
 
@@ -108,12 +112,14 @@ export class XtablesMonitor implements RuleWatch {
   private onEnd(child: ChildProcess, why: string): void {
     if (this.child !== child) return;
     this.child = undefined;
-    const wasHeard = this.isHeard;
+    // Whoever wrote so much, it may have been a flush.
+    const isOverrun = overrun.test(why);
+    const mayHaveMissed = this.isHeard || isOverrun;
     this.isHeard = false;
     if (this.closed) return;
-    const againInMs = this.delays.next();
+    const againInMs = isOverrun ? OVERRUN_MS : this.delays.next();
     this.log.debug({ why, againInMs }, 'xtables-monitor has ended; until it is back, rules are looked at instead');
     this.retry = this.clock.after(againInMs, () => this.start());
-    if (wasHeard) this.listeners.emit(undefined);
+    if (mayHaveMissed) this.listeners.emit(undefined);
   }
 }

@@ -22,6 +22,7 @@ import { type DispatchRule, type RenderedChain, renderServicePort } from '../ren
 import { kubeletCanaryChain } from '../render/iptables/util-chains.ts';
 import { excerpt } from './excerpt.ts';
 import { Turns } from './in-turns.ts';
+import { IptablesPieces } from './iptables-pieces.ts';
 import { refusePartial } from './refuse-partial.ts';
 import { applyOrSetAside, type ServiceGroup, type WholeWriter } from './set-aside.ts';
 import { sha256 } from './sha256.ts';
@@ -136,17 +137,24 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
       this.dispatch = new DesiredDispatch();
       this.setAside = new Map(refused);
     }
-    let builder = new TransactionBuilder(belief);
-    const sent: Transaction[] = [];
-    const flush = async (): Promise<void> => {
-      const transaction = builder.build();
-      if (transaction.text !== '') await this.send(transaction, signal);
-      builder.committed();
-      sent.push({ ...transaction, text: '' });
-      builder = new TransactionBuilder(belief);
-    };
+    const pieces = new IptablesPieces(belief, (transaction) => this.send(transaction, signal));
+    try {
+      await this.collect(change, refused, pieces);
+      await pieces.end();
+    } finally {
+      // Nothing is written any more when this has ended, however it ends.
+      await pieces.end().catch(() => {});
+    }
+    return this.report(pieces.sent, belief);
+  }
+
+  private async collect(
+    change: RuleChange,
+    refused: ReadonlyMap<string, string>,
+    pieces: IptablesPieces,
+  ): Promise<void> {
     const base = renderBase(change.base);
-    for (const chain of base.chains) builder.putChain(chain.table, chain.name, chain.rules);
+    for (const chain of base.chains) pieces.builder.putChain(chain.table, chain.name, chain.rules);
 
     const gone = new Set<string>();
     const turns = new Turns();
@@ -154,9 +162,10 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
       if (turns.over) await turns.next();
       if (refused.has(service)) continue;
       this.setAside.delete(service);
-      this.contribute(service, this.render(rules, change.base), builder, gone);
-      if (this.iptables.flavour === 'nft' && builder.operations >= operationsPerPiece) await flush();
+      this.contribute(service, this.render(rules, change.base), pieces.builder, gone);
+      if (this.iptables.flavour === 'nft' && pieces.builder.operations >= operationsPerPiece) await pieces.flush();
     }
+    const { builder } = pieces;
     for (const chain of gone) builder.removeChain('nat', chain);
     if (change.complete) {
       const wanted = new Set<string>();
@@ -164,8 +173,7 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
       builder.removeStale(wanted);
     }
     this.putShared(builder, base, change.complete);
-    await flush();
-    return this.report(sent, belief);
+    await pieces.flush();
   }
 
   private render(rules: readonly ServicePortRules[], base: BaseRules): RenderedService {
