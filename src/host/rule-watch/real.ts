@@ -79,8 +79,10 @@ export class XtablesMonitor implements RuleWatch {
   }
 
   private start(): void {
-    // Into a pipe it would speak only when 4 KiB have come together.
-    const [file = '', ...args] = [...this.prefix, 'stdbuf', '-oL', 'xtables-monitor', '--event'];
+    // It reads nothing, and so would outlive a daemon that is killed; and into a pipe it would speak only when 4 KiB have
+    // come together.
+    const argv = ['setpriv', '--pdeathsig', 'KILL', 'stdbuf', '-oL', 'xtables-monitor', '--event'];
+    const [file = '', ...args] = [...this.prefix, ...argv];
     const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
     this.received = '';

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ServiceCIDR } from '../../../src/model/objects.ts';
 import { resources } from '../../../src/model/resource.ts';
 import type { Service } from '../../../src/model/service.ts';
+import { processesOf } from '../../harness/cleanup.ts';
 import { type HarnessNode, NODE_ADDRESS, startNode } from '../../harness/harness-node.ts';
 import { leaksOf } from '../../harness/leak-check.ts';
+import { commandLine } from '../../harness/process-identity.ts';
 import { RequestStream } from '../../harness/request-stream.ts';
 import { runCommand } from '../../harness/run-command.ts';
 import { pause, waitFor } from '../../harness/wait-for.ts';
@@ -44,9 +46,17 @@ describe('a node with --proxy-mode nftables', () => {
     ];
     await pause(500);
     const before = await rules();
+    const helpers = (): string[] =>
+      processesOf(NAME)
+        .map(({ pid }) => commandLine(pid).join(' '))
+        .filter((command) => /^(xtables-monitor|nft) /.test(command))
+        .sort();
+    await waitFor('the helpers', async () => helpers().length === 2 || undefined);
+    expect(helpers()).toEqual(['nft -n -i', 'xtables-monitor --event']);
     await node.deckhand.kill();
     await pause(500);
     expect(await rules()).toBe(before);
+    expect(helpers()).toEqual([]);
     await node.deckhand.restart();
     await pause(1000);
     expect(await rules()).toBe(before);

@@ -237,6 +237,25 @@ export const firstBoot: readonly Check[] = [
       }),
   },
   treatedJournal,
+  {
+    title: 'nft flush ruleset: the daemon hears of it and writes its rules again',
+    run: async () => {
+      const helper = (await run('pgrep', '-x', 'xtables-monitor')).trim();
+      const url = await serviceUrl();
+      const began = performance.now();
+      await run('nft', 'flush', 'ruleset');
+      const table = (): Promise<string> => run('nft', 'list', 'table', 'ip', 'deckhand').catch(() => '');
+      await waitFor('the Service in the rules', async () => (await table()).includes(new URL(url).hostname), {
+        ...SLOWLY,
+        intervalMs: 50,
+      });
+      const backMs = performance.now() - began;
+      must((await get(url)).startsWith('web-'), 'the Service does not answer');
+      const journal = await run('journalctl', '-u', 'deckhand', '--no-pager', '-n', '50', '-o', 'cat');
+      must(/"by":\{"pid":\d+,"name":"nft"\}/.test(journal), `the log does not say who it was: ${journal.slice(-2000)}`);
+      return `back after ${Math.round(backMs)} ms; by nft, heard by process ${helper}`;
+    },
+  },
   drained,
 ];
 

@@ -11,6 +11,7 @@ import { runMoves, runTable, type TableKind } from '../../host/services/table-ru
 import type { Check } from './checks.ts';
 import { ipvsLife } from './ipvs-life.ts';
 import { run } from './machine.ts';
+import { sctp } from './sctp.ts';
 
 /** An emulated processor is that much slower, on a machine that does other things as well. */
 const PATIENCE = 4;
@@ -90,6 +91,22 @@ const life: Check = {
     }),
 };
 
+const associations: Check = {
+  title: 'SCTP: associations reach the endpoints of a Service, in every mode and family',
+  limitMs: TABLE_MS,
+  run: async () => {
+    await run('modprobe', 'sctp');
+    const seen: string[] = [];
+    for (const kind of ['nftables', 'nft', 'legacy', 'ipvs-nft'] as const) {
+      await withLab(async (lab) => {
+        if (kind === 'ipvs-nft') await lab.sysctls(ipvsWishes({ strictARP: true, kernelRelease: release() }));
+        for (const family of families) seen.push(await sctp(lab, kind, family));
+      });
+    }
+    return seen.join('; ');
+  },
+};
+
 /** Emulated, the figures are of use beside each other. */
 export const benchChecks: readonly Check[] = [100, 1_000, 5_000].map((amount) => ({
   title: `bench services, ${amount} of them`,
@@ -102,4 +119,4 @@ export const benchChecks: readonly Check[] = [100, 1_000, 5_000].map((amount) =>
 }));
 
 /** Service rules in namespaces of their own, which need nothing of the package. */
-export const serviceChecks: readonly Check[] = [contract, life, ...moves, ...tables];
+export const serviceChecks: readonly Check[] = [contract, life, associations, ...moves, ...tables];

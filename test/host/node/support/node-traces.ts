@@ -28,6 +28,12 @@ async function listedOf(node: HarnessNode): Promise<string[]> {
   }
 }
 
+/** The one by which the daemon hears of others' rules ends and begins at times of its own; a second one is a leak. */
+function withoutMonitor(commands: string[]): string[] {
+  const at = commands.findIndex((command) => /xtables-monitor --event$/.test(command));
+  return at < 0 ? commands : commands.toSpliced(at, 1);
+}
+
 /** What is on the node now. */
 export async function tracesOf(node: HarnessNode): Promise<Traces> {
   const { name, paths } = node.run;
@@ -36,9 +42,7 @@ export async function tracesOf(node: HarnessNode): Promise<Traces> {
   const ctr = async (...args: string[]) => (await node.containerd.ctr(...args)).split('\n').filter(Boolean).sort();
   const slices = await api.list<EndpointSlice>(resources.endpointslices, 'default');
   return {
-    processes: processesOf(name)
-      .map(({ pid }) => commandLine(pid).join(' '))
-      .sort(),
+    processes: withoutMonitor(processesOf(name).map(({ pid }) => commandLine(pid).join(' '))).sort(),
     mounts: [runDir, libDir]
       .flatMap(mountsBelow)
       .map(({ mountPoint }) => mountPoint)
