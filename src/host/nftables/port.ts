@@ -13,7 +13,7 @@ export interface NftablesPort {
   table(name: string, handles?: 'handles'): Promise<string | undefined>;
   /**
    * Chains as they are printed; undefined when one of them or the table is not there. Before nft 1.0.7 this reads every
-   * element of the table as well, however many there are, once for all of the chains.
+   * element of the table as well, however many there are, for each of the chains.
    */
   chains(table: string, names: readonly string[], handles?: 'handles'): Promise<string | undefined>;
   /** Whether all these rules are still there, unchanged: what is replaced gets another handle. Costs one transaction. */

@@ -24,6 +24,8 @@ sub name { my ($error, $host) = getnameinfo($_[0], NI_NUMERICHOST); $host }
 bind($socket, $at->{addr}) or die "bind: $!"; listen($socket, 16); print "ready\\n";
 while (my $peer = accept(my $near, $socket)) { syswrite($near, name(getsockname($near)) . " " . name($peer)); close $near }`;
 const CLIENT = `${COMMON}
+my ($wrong, $from) = getaddrinfo($ARGV[2], 0, { flags => AI_NUMERICHOST, socktype => SOCK_STREAM });
+bind($socket, $from->{addr}) or die "bind: $!";
 alarm 30; connect($socket, $at->{addr}) or die "connect: $!"; sysread($socket, my $text, 200); print $text;`;
 
 async function serve(netns: string, address: string): Promise<ChildProcess> {
@@ -37,10 +39,14 @@ async function serve(netns: string, address: string): Promise<ChildProcess> {
 }
 
 /** Who answered, and which clients they saw, of so many associations one after the other. */
-async function ask(netns: string, address: string): Promise<{ readonly from: string; readonly seen: string }> {
+async function ask(
+  netns: string,
+  source: string,
+  address: string,
+): Promise<{ readonly from: string; readonly seen: string }> {
   const answers: string[] = [];
   for (let turn = 0; turn < ASKED; turn++) {
-    const outcome = await tryCommand(inNetns(netns, ['perl', '-e', CLIENT, address, String(PORT)]));
+    const outcome = await tryCommand(inNetns(netns, ['perl', '-e', CLIENT, address, String(PORT), source]));
     must(outcome.code === 0, `SCTP to ${address}: ${outcome.stderr}`);
     answers.push(outcome.stdout);
   }
@@ -68,14 +74,14 @@ export async function sctp(lab: TableLab, kind: TableKind, family: IPFamily): Pr
   const servers: ChildProcess[] = [];
   try {
     for (const name of ['p1', 'p2'] as const) servers.push(await serve(lab.netns(name), plan.of[name]));
-    const ofPod = await ask(lab.netns('p3'), vip);
+    const ofPod = await ask(lab.netns('p3'), plan.of.p3, vip);
     must(ofPod.from === `${plan.of.p1} ${plan.of.p2}`, `a pod was answered by ${ofPod.from}`);
     must(ofPod.seen === plan.of.p3, `a pod was seen as ${ofPod.seen}`);
-    const ofOther = await ask(lab.netns('c'), vip);
+    const ofOther = await ask(lab.netns('c'), plan.of.out, vip);
     must(ofOther.seen === plan.bridge, `who is no pod was seen as ${ofOther.seen}, not masqueraded`);
     slices.put(sliceOf('p2'));
     await loop.settled();
-    const later = await ask(lab.netns('p3'), vip);
+    const later = await ask(lab.netns('p3'), plan.of.p3, vip);
     must(later.from === plan.of.p2, `without ${plan.of.p1} a pod was answered by ${later.from}`);
     return `${kind} ${family}: ${ofPod.from}, then ${later.from}`;
   } finally {
