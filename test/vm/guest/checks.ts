@@ -178,9 +178,8 @@ export const firstBoot: readonly Check[] = [
     run: async () => {
       const url = await serviceUrl();
       const defaults = readFileSync('/etc/default/deckhand', 'utf8');
-      const restart = async (mode: string): Promise<void> => {
-        const args = mode === '' ? defaults : defaults.replace('--node-ip', `--proxy-mode ${mode} --node-ip`);
-        writeFileSync('/etc/default/deckhand', args);
+      const restart = async (flags: string): Promise<void> => {
+        writeFileSync('/etc/default/deckhand', defaults.replace('--node-ip', `${flags} --node-ip`));
         await run('systemctl', 'restart', 'deckhand');
         await waitFor('the API', () => api.text('/api/v1/nodes'), SLOWLY);
       };
@@ -190,7 +189,7 @@ export const firstBoot: readonly Check[] = [
           () => true,
         );
       const moved = await undisturbed(async () => {
-        await restart('ipvs');
+        await restart('--proxy-mode ipvs --ipvs-tcp-timeout 16m --ipvs-tcpfin-timeout 2m1s --ipvs-udp-timeout 5m1s');
         const { hostname } = new URL(url);
         await waitFor(
           'the virtual server',
@@ -201,6 +200,8 @@ export const firstBoot: readonly Check[] = [
       });
       const answers = new Set<string>();
       await waitFor('answers of all three', async () => answers.add((await get(url)).trim()).size === 3, SLOWLY);
+      const timeouts = await run('ipvsadm', '-L', '--timeout');
+      must(timeouts.includes('960 121 301'), `the time-outs are ${timeouts}`);
       const explained = await run('deckhand', 'explain', 'service', 'default/web');
       must(explained.includes('the kernel holds these rules'), `explain: ${explained}`);
       const back = await undisturbed(async () => {
