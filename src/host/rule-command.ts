@@ -9,29 +9,29 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+export interface RuleCommandOptions {
+  readonly input?: string | undefined;
+  /** The Debian package that has the command. */
+  readonly installed: string;
+  readonly signal?: AbortSignal | undefined;
+  /** Beside what this process has. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Told of its process before that does anything. */
+  readonly started?: ((pid: number) => void) | undefined;
+}
+
 /**
  * Runs a command that reads or writes packet rules, and answers however it ends. Throws CodedError: CommandFailed when
- * the command is not installed (`installed` is the Debian package that has it), Unavailable when it cannot be started.
+ * the command is not installed, Unavailable when it cannot be started.
  */
-export function runRuleCommand(
-  argv: readonly string[],
-  options: {
-    readonly input?: string | undefined;
-    readonly installed: string;
-    readonly signal?: AbortSignal;
-    /** Beside what this process has. */
-    readonly env?: Readonly<Record<string, string>>;
-    /** Told of its process before that does anything. */
-    readonly started?: ((pid: number) => void) | undefined;
-  },
-): Promise<Outcome> {
+export function runRuleCommand(argv: readonly string[], options: RuleCommandOptions): Promise<Outcome> {
   const [file = '', ...args] = argv;
   const { input, installed, signal, started, env } = options;
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
-      ...(signal === undefined ? {} : { signal }),
-      ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
+      signal,
+      env: env && { ...process.env, ...env },
     });
     if (child.pid !== undefined) started?.(child.pid);
     child.stdout.setEncoding('utf8');

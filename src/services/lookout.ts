@@ -1,5 +1,6 @@
+import type { Writer } from '../host/rule-watch/port.ts';
 import type { Clock } from '../kit/clock.ts';
-import type { Alarm, Intruder } from './port.ts';
+import type { Alarm } from './port.ts';
 
 export interface LookoutOptions {
   /** How often to look while no alarm works, in milliseconds. */
@@ -21,7 +22,7 @@ export class Lookout {
   private restUntil = Number.NEGATIVE_INFINITY;
   private alarmed = false;
   /** Who rang last, since the last look. */
-  private intruder: Intruder | undefined;
+  private intruder: Writer | undefined;
 
   constructor(options: LookoutOptions, deps: { readonly clock: Clock; readonly alarm: Alarm | undefined }) {
     this.clock = deps.clock;
@@ -46,11 +47,11 @@ export class Lookout {
   get isDue(): boolean {
     const now = this.clock.monotonic();
     if (now < this.restUntil) return false;
-    return this.alarmed || now - this.lookedAt >= (this.alarm?.works ? this.lazyMs : this.checkMs);
+    return this.alarmed || now - this.lookedAt >= (this.alarm?.hears ? this.lazyMs : this.checkMs);
   }
 
   /** Looks. `intruder`: who wrote last before it, where that is known. */
-  async look(intact: () => Promise<boolean>): Promise<{ readonly intact: boolean; readonly by: Intruder | undefined }> {
+  async look(intact: () => Promise<boolean>): Promise<{ readonly intact: boolean; readonly by: Writer | undefined }> {
     const { clock, intruder } = this;
     this.lookedAt = clock.monotonic();
     // Before it: an alarm meanwhile may be about what the look does not see any more.

@@ -1,6 +1,7 @@
 import type { EventRecorder, View } from '../cluster/port.ts';
 import type { ConntrackPort } from '../host/conntrack/port.ts';
 import type { NetPort } from '../host/net/port.ts';
+import type { Writer } from '../host/rule-watch/port.ts';
 import type { BackoffOptions } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { messageOf, tryAll } from '../kit/errors.ts';
@@ -19,7 +20,6 @@ import type { ServiceInput } from './policy/service-rules.ts';
 import type {
   BaseRules,
   HealthChecks,
-  Intruder,
   LocalEndpoints,
   ProxyBackend,
   ProxyFacts,
@@ -340,7 +340,7 @@ export class ServiceLoop {
   }
 
   /** Whether somebody has, and who, where that is known. */
-  private async isFlushed({ backend, lookout }: Lane): Promise<{ readonly by?: Intruder } | undefined> {
+  private async isFlushed({ backend, lookout }: Lane): Promise<{ readonly by?: Writer } | undefined> {
     if (!lookout.isDue) return undefined;
     const { intact, by } = await lookout.look(async () => {
       const isIntact = await backend.intact();

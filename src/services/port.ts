@@ -1,3 +1,4 @@
+import type { RuleWatch } from '../host/rule-watch/port.ts';
 import type { Unsubscribe } from '../kit/emitter.ts';
 import type { IPFamily } from '../model/service.ts';
 import type { ServicePortRules } from './model.ts';
@@ -92,18 +93,8 @@ export interface SyncReport {
   readonly setAside: readonly { readonly service: string; readonly reason: string }[];
 }
 
-/** A process that wrote rules and is not ours. */
-export interface Intruder {
-  readonly pid: number;
-  readonly name: string;
-}
-
 /** Rings when it is time to look at the kernel's rules, so that nobody need look for nothing. */
-export interface Alarm {
-  /** False: it may miss something (now), and one has to look every now and then. */
-  readonly works: boolean;
-  subscribe(listener: (by: Intruder | undefined) => void): Unsubscribe;
-}
+export type Alarm = Pick<RuleWatch, 'hears' | 'subscribe'>;
 
 /**
  * The rules of one address family in the kernel. Used by one caller at a time. Throws CodedError: CommandFailed when
@@ -121,7 +112,7 @@ export interface ProxyBackend {
   intact(): Promise<boolean>;
   /** How often such a look is worth what it costs, in milliseconds, where no alarm works. */
   readonly checkMs: number;
-  readonly alarm?: Alarm;
+  readonly alarm?: Alarm | undefined;
   /** Does what becomes due by itself; asked every now and then, no oftener than `intact`. */
   tend?(): Promise<void>;
   /** What would be written if all began anew, in the words of the tool, without writing it. */

@@ -52,7 +52,7 @@ export class RealIpset implements IpsetPort {
     const outcome = await runRuleCommand([...this.prefix, ...argv], {
       input,
       installed: 'ipset',
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     if (outcome.exitCode !== 0) throw refused(argv, outcome);
     return outcome;

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { CodedError } from '../../kit/errors.ts';
 import type { IPFamily } from '../../model/service.ts';
-import { type Outcome, runRuleCommand } from '../rule-command.ts';
+import { type Outcome, type RuleCommandOptions, runRuleCommand } from '../rule-command.ts';
 import type { IptablesPort } from './port.ts';
 
 export interface IptablesOptions {
@@ -28,10 +28,10 @@ export async function detectFlavour(options: IptablesOptions): Promise<'nft' | '
   const command = options.family === 'IPv4' ? 'iptables' : 'ip6tables';
   const names = await legacyTables(options);
   if (names.includes('nat') || names.includes('filter')) {
-    const legacy = await run([...prefix, `${command}-legacy-save`], undefined).catch(() => undefined);
+    const legacy = await run([...prefix, `${command}-legacy-save`]).catch(() => undefined);
     if (legacy?.exitCode === 0 && canary.test(legacy.stdout)) return 'legacy';
   }
-  const version = await run([...prefix, command, '--version'], undefined);
+  const version = await run([...prefix, command, '--version']);
   // Releases before the two flavours (1.8.0) say neither and are legacy.
   return version.stdout.includes('nf_tables') ? 'nft' : 'legacy';
 }
@@ -39,7 +39,7 @@ export async function detectFlavour(options: IptablesOptions): Promise<'nft' | '
 async function legacyTables(options: IptablesOptions): Promise<string[]> {
   const path = options.family === 'IPv4' ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names';
   if (options.prefix !== undefined && options.prefix.length > 0) {
-    const outcome = await run([...options.prefix, 'cat', path], undefined).catch(() => undefined);
+    const outcome = await run([...options.prefix, 'cat', path]).catch(() => undefined);
     return outcome?.stdout.split('\n') ?? [];
   }
   try {
@@ -94,7 +94,7 @@ class RealIptables implements IptablesPort {
 
   async list(table: string, chain: string): Promise<readonly string[] | undefined> {
     const argv = [this.command, ...this.wait, '-t', table, '-S', chain];
-    const outcome = await run([...this.prefix, ...argv], undefined);
+    const outcome = await run([...this.prefix, ...argv]);
     if (outcome.exitCode === 0) return outcome.stdout.split('\n').filter((line) => line.startsWith('-A '));
     // Exit status 1 without the chain; the nft flavour words it as "incompatible".
     if (outcome.exitCode === 1 && /No chain|does not exist|is incompatible/.test(outcome.stderr)) return undefined;
@@ -102,7 +102,7 @@ class RealIptables implements IptablesPort {
   }
 
   private async checked(argv: readonly string[], input?: string, signal?: AbortSignal): Promise<Outcome> {
-    const outcome = await run([...this.prefix, ...argv], input, signal, this.started);
+    const outcome = await run([...this.prefix, ...argv], { input, signal, started: this.started });
     if (outcome.exitCode !== 0) throw refused(argv, outcome);
     return outcome;
   }
@@ -127,11 +127,6 @@ function refused(argv: readonly string[], outcome: Outcome): CodedError {
   );
 }
 
-function run(
-  argv: readonly string[],
-  input: string | undefined,
-  signal?: AbortSignal,
-  started?: (pid: number) => void,
-): Promise<Outcome> {
-  return runRuleCommand(argv, { input, installed: 'iptables', started, ...(signal === undefined ? {} : { signal }) });
+function run(argv: readonly string[], options: Omit<RuleCommandOptions, 'installed'> = {}): Promise<Outcome> {
+  return runRuleCommand(argv, { ...options, installed: 'iptables' });
 }

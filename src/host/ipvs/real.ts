@@ -58,7 +58,7 @@ export class RealIpvs implements IpvsPort {
     return runRuleCommand([...this.prefix, ...argv], {
       input,
       installed: 'ipvsadm',
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
   }
 }

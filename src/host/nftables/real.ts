@@ -1,6 +1,6 @@
 import { CodedError } from '../../kit/errors.ts';
 import type { IPFamily } from '../../model/service.ts';
-import { type Outcome, runRuleCommand } from '../rule-command.ts';
+import { type Outcome, type RuleCommandOptions, runRuleCommand } from '../rule-command.ts';
 import { type NftablesPort, nftFamily, probeOf, probeSays, type RuleHandle, withoutHistory } from './port.ts';
 
 export interface NftablesOptions {
@@ -62,11 +62,7 @@ class RealNftables implements NftablesPort {
     // Each line by itself (-i): before nft 1.0.7 a file may list one chain only.
     const lines = names.map((name) => `list chain ${where} ${name}\n`);
     const args = [...flags(handles), '-i'];
-    const outcome = await runRuleCommand([...this.prefix, 'nft', ...args], {
-      input: lines.join(''),
-      installed: 'nftables',
-      env: withoutHistory,
-    });
+    const outcome = await run([...this.prefix, 'nft', ...args], { input: lines.join(''), env: withoutHistory });
     if (outcome.exitCode === 0 && outcome.stderr === '') return outcome.stdout;
     if (isMissing(outcome)) return undefined;
     throw refused(args, outcome);
@@ -76,7 +72,7 @@ class RealNftables implements NftablesPort {
     const probe = probeOf(this.family, table, rules);
     if (probe === undefined) return true;
     const args = ['-f', '-'];
-    const outcome = await run([...this.prefix, 'nft', ...args], probe);
+    const outcome = await run([...this.prefix, 'nft', ...args], { input: probe });
     const answer = probeSays(outcome.stderr);
     if (answer === undefined) throw refused(args, outcome);
     return answer;
@@ -85,14 +81,14 @@ class RealNftables implements NftablesPort {
   async close(): Promise<void> {}
 
   private async listed(args: readonly string[]): Promise<string | undefined> {
-    const outcome = await run([...this.prefix, 'nft', ...args], undefined);
+    const outcome = await run([...this.prefix, 'nft', ...args]);
     if (outcome.exitCode === 0) return outcome.stdout;
     if (isMissing(outcome)) return undefined;
     throw refused(args, outcome);
   }
 
   private async checked(args: readonly string[], input?: string, signal?: AbortSignal): Promise<Outcome> {
-    const outcome = await run([...this.prefix, 'nft', ...args], input, signal, this.started);
+    const outcome = await run([...this.prefix, 'nft', ...args], { input, signal, started: this.started });
     if (outcome.exitCode !== 0) throw refused(args, outcome);
     return outcome;
   }
@@ -105,7 +101,7 @@ function isMissing({ exitCode, stderr }: Outcome): boolean {
 /** undefined: there is no nft. */
 async function versionOf(prefix: readonly string[]): Promise<readonly number[] | undefined> {
   try {
-    const { stdout } = await run([...prefix, 'nft', '--version'], undefined);
+    const { stdout } = await run([...prefix, 'nft', '--version']);
     const found = /nftables v(\d+(?:\.\d+)*)/.exec(stdout)?.[1];
     // Whatever does not say so is taken for new: the first write shows what it can.
     return found === undefined ? OLDEST : found.split('.').map(Number);
@@ -144,11 +140,6 @@ function refused(args: readonly string[], outcome: Outcome): CodedError {
   );
 }
 
-function run(
-  argv: readonly string[],
-  input: string | undefined,
-  signal?: AbortSignal,
-  started?: (pid: number) => void,
-): Promise<Outcome> {
-  return runRuleCommand(argv, { input, installed: 'nftables', started, ...(signal === undefined ? {} : { signal }) });
+function run(argv: readonly string[], options: Omit<RuleCommandOptions, 'installed'> = {}): Promise<Outcome> {
+  return runRuleCommand(argv, { ...options, installed: 'nftables' });
 }

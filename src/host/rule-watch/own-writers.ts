@@ -8,11 +8,8 @@ export class OwnWriters {
   readonly note = (pid: number): void => {
     this.pids.delete(pid);
     this.pids.add(pid);
-    if (this.pids.size <= REMEMBERED) return;
-    for (const oldest of this.pids) {
-      this.pids.delete(oldest);
-      return;
-    }
+    const [oldest = pid] = this.pids;
+    if (this.pids.size > REMEMBERED) this.pids.delete(oldest);
   };
 
   has(pid: number): boolean {

@@ -109,7 +109,7 @@ export class RealServiceDevice implements ServiceDevicePort {
     return runRuleCommand([...this.prefix, ...argv], {
       input,
       installed: 'iproute2',
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
   }
 }

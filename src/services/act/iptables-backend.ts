@@ -26,7 +26,6 @@ import { IptablesPieces } from './iptables-pieces.ts';
 import { refusePartial } from './refuse-partial.ts';
 import { applyOrSetAside, type ServiceGroup, type WholeWriter } from './set-aside.ts';
 import { sha256 } from './sha256.ts';
-import { WatchAlarm } from './watch-alarm.ts';
 
 const tables: readonly Table[] = ['filter', 'nat'];
 /** Unreferenced; the dispatch rules of Services are tried out in it. The prefix lets the sweep find it. */
@@ -63,7 +62,7 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
   readonly checkMs = 600;
   readonly name = 'iptables';
   readonly family: IPFamily;
-  readonly alarm: Alarm;
+  readonly alarm: Alarm | undefined;
   private readonly iptables: IptablesPort;
   private readonly log: Logger;
   private belief: KernelBelief | undefined;
@@ -76,7 +75,7 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
     this.iptables = deps.iptables;
     this.family = deps.iptables.family;
     this.log = deps.log.child({ family: this.family, flavour: deps.iptables.flavour });
-    this.alarm = new WatchAlarm(deps.iptables.flavour === 'nft' ? deps.watch : undefined, this.log);
+    this.alarm = deps.iptables.flavour === 'nft' ? deps.watch : undefined;
   }
 
   get needsComplete(): boolean {
@@ -140,10 +139,9 @@ export class IptablesBackend implements ProxyBackend, WholeWriter {
     const pieces = new IptablesPieces(belief, (transaction) => this.send(transaction, signal));
     try {
       await this.collect(change, refused, pieces);
-      await pieces.end();
     } finally {
       // Nothing is written any more when this has ended, however it ends.
-      await pieces.end().catch(() => {});
+      await pieces.end();
     }
     return this.report(pieces.sent, belief);
   }

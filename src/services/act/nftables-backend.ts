@@ -9,7 +9,7 @@ import { type ListedChain, type ListedTable, parseTable } from '../delta/nftable
 import { assignPlaces } from '../delta/nftables/places.ts';
 import { NftTransaction } from '../delta/nftables/transaction.ts';
 import type { ServicePortRules, Target } from '../model.ts';
-import type { Alarm, BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
+import type { BaseRules, ProxyBackend, RuleChange, SyncReport } from '../port.ts';
 import { ChainNumbers } from '../render/nftables/chain-numbers.ts';
 import {
   container,
@@ -66,8 +66,7 @@ export class NftablesBackend implements ProxyBackend {
   readonly name = 'nftables';
   readonly family: IPFamily;
   readonly checkMs = 400;
-  readonly alarm: Alarm;
-  private readonly bell: WatchAlarm;
+  readonly alarm: WatchAlarm;
   private readonly nft: NftablesPort;
   private readonly log: Logger;
   private readonly clock: Clock;
@@ -90,11 +89,11 @@ export class NftablesBackend implements ProxyBackend {
   private unused = { chains: new Set<string>(), sets: new Set<string>() };
   private setAside = new Map<string, string>();
   private base: string | undefined;
-  /** The chains that belong to no Service, as they were written; their rules; which are read next, how many, and when. */
+  /** The chains that belong to no Service, as they were written; their rules; which is read next, or whether all are, and when. */
   private frame: readonly Chain[] = [];
   private frameRules: readonly RuleHandle[] = [];
   private reads = 0;
-  private readsAtOnce = 1;
+  private readsAll = false;
   private nextReadAt = 0;
   private isReading = false;
   private foundWrong = false;
@@ -105,8 +104,7 @@ export class NftablesBackend implements ProxyBackend {
     this.family = deps.nftables.family;
     this.log = deps.log.child({ family: this.family });
     this.clock = deps.clock ?? new SystemClock();
-    this.bell = new WatchAlarm(deps.watch, this.log);
-    this.alarm = this.bell;
+    this.alarm = new WatchAlarm(deps.watch, this.log);
     this.table = `${nftFamily(this.family)} ${tableName}`;
   }
 
@@ -168,23 +166,22 @@ export class NftablesBackend implements ProxyBackend {
   private async readFrame(): Promise<void> {
     const { clock, frame } = this;
     const started = clock.monotonic();
-    if (frame.length === 0 || this.isReading || started < this.nextReadAt) return;
+    const next = frame[this.reads % Math.max(1, frame.length)];
+    if (next === undefined || this.isReading || started < this.nextReadAt) return;
     this.isReading = true;
-    const chains = Array.from({ length: Math.min(this.readsAtOnce, frame.length) }, (_, at) => {
-      return frame[(this.reads + at) % frame.length];
-    }).filter((chain) => chain !== undefined);
-    this.reads += chains.length;
+    this.reads++;
+    const chains = this.readsAll ? frame : [next];
     try {
       const listed = await this.listedChains(chains.map(({ name }) => name));
       // Meanwhile the frame may have been written anew.
       if (frame !== this.frame) return;
       this.foundWrong = chains.some((chain) => !isAsWritten(chain, listed.get(chain.name)));
-      if (this.foundWrong) this.bell.ring();
+      if (this.foundWrong) this.alarm.ring();
     } catch (error) {
       this.log.debug({ error: messageOf(error) }, 'chains could not be read');
     } finally {
       const now = clock.monotonic();
-      this.readsAtOnce = (now - started) / chains.length < cheapReadMs ? frame.length : 1;
+      this.readsAll = (now - started) / chains.length < cheapReadMs;
       this.nextReadAt = now + (now - started) * readShare;
       this.isReading = false;
     }

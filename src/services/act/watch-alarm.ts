@@ -14,7 +14,7 @@ export class WatchAlarm implements Alarm {
     this.rings = new Emitter((error) => log.error({ error: messageOf(error) }, 'a listener of rules failed'));
   }
 
-  get works(): boolean {
+  get hears(): boolean {
     return this.watch?.hears ?? false;
   }
 
