@@ -7,6 +7,7 @@ import type { RuleWatch, Writer } from '../../src/host/rule-watch/port.ts';
 import { XtablesMonitor } from '../../src/host/rule-watch/real.ts';
 import { SystemClock } from '../../src/kit/clock.ts';
 import { silent } from '../../src/kit/log.ts';
+import { listenIn } from '../harness/listen-in.ts';
 import { runCommand } from '../harness/run-command.ts';
 import { pause, waitFor } from '../harness/wait-for.ts';
 
@@ -29,8 +30,7 @@ async function realSubject(write: 'nft' | 'iptables-nft'): Promise<Subject> {
   const name = `dhsvc-rw-${process.pid}-${namespaces++}`;
   execFileSync('ip', ['netns', 'add', name]);
   const prefix = ['nsenter', `--net=/run/netns/${name}`];
-  const own = new OwnWriters();
-  const watch = new XtablesMonitor({ prefix }, { clock: new SystemClock(), log: silent, own });
+  const { own, watch } = listenIn(prefix);
   const port = await openNftables({ family: 'IPv4', prefix, started: own.note });
   if (port === undefined) throw new Error('no nftables here');
   let turns = 0;

@@ -4,8 +4,7 @@ import { FakeNet } from '../../../src/host/net/fake.ts';
 import { FastNftables } from '../../../src/host/nftables/fast.ts';
 import { openNftables } from '../../../src/host/nftables/real.ts';
 import { NftSession } from '../../../src/host/nftables/session.ts';
-import { OwnWriters } from '../../../src/host/rule-watch/own-writers.ts';
-import { XtablesMonitor } from '../../../src/host/rule-watch/real.ts';
+import type { XtablesMonitor } from '../../../src/host/rule-watch/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
@@ -15,6 +14,7 @@ import { NftablesBackend } from '../../../src/services/act/nftables-backend.ts';
 import { ServiceLoop } from '../../../src/services/loop.ts';
 import type { ProxyBackend } from '../../../src/services/port.ts';
 import { ProxyMetrics } from '../../../src/services/proxy-metrics.ts';
+import { listenIn } from '../../harness/listen-in.ts';
 import { FakeView } from '../../unit/services/support/fake-view.ts';
 import { facts, here, service, slice } from '../../unit/services/support/objects.ts';
 import { type Agent, lab, PacketLab, type Reply } from './packet-lab.ts';
@@ -41,26 +41,24 @@ describe.skipIf(!isRoot).each(['nftables', 'nft', 'legacy'] as const)('thousands
   const slices = new FakeView<EndpointSlice>();
   const clock = new SystemClock();
   let session: NftSession | undefined;
-  let watch: XtablesMonitor | undefined;
+  let monitor: XtablesMonitor | undefined;
   let loop: ServiceLoop;
   let client: Agent;
   let mended = false;
 
   async function backendOf(): Promise<ProxyBackend> {
     const { prefix } = packets;
-    // As the daemon does: the legacy flavour writes without a word.
-    const own = new OwnWriters();
-    watch = kind === 'legacy' ? undefined : new XtablesMonitor({ prefix }, { clock, log: silent, own });
-    const heard = watch === undefined ? {} : { watch };
+    const { own, watch } = listenIn(prefix);
+    monitor = watch;
     if (kind !== 'nftables') {
       const iptables = await openIptables({ family: 'IPv4', flavour: kind, prefix, started: own.note });
       if (iptables === undefined) throw new Error(`no iptables-${kind}`);
-      return new IptablesBackend({ iptables, log: silent, ...heard });
+      return new IptablesBackend({ iptables, log: silent, watch });
     }
     const plain = await openNftables({ family: 'IPv4', prefix, started: own.note });
     if (plain === undefined) throw new Error('no nftables');
     session = new NftSession({ prefix, started: own.note }, { clock });
-    return new NftablesBackend({ nftables: new FastNftables({ plain, session, log: silent }), log: silent, ...heard });
+    return new NftablesBackend({ nftables: new FastNftables({ plain, session, log: silent }), log: silent, watch });
   }
 
   /** Hands on to the backend what no kernel takes, for the Services that are to be refused. */
@@ -114,7 +112,7 @@ describe.skipIf(!isRoot).each(['nftables', 'nft', 'legacy'] as const)('thousands
   afterAll(async () => {
     await loop?.close();
     await session?.close();
-    await watch?.close();
+    await monitor?.close();
     await packets.close();
   });
 

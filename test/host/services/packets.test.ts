@@ -3,8 +3,6 @@ import { RealConntrack } from '../../../src/host/conntrack/real.ts';
 import { openIptables } from '../../../src/host/iptables/real.ts';
 import { FakeNet } from '../../../src/host/net/fake.ts';
 import { openNftables } from '../../../src/host/nftables/real.ts';
-import { OwnWriters } from '../../../src/host/rule-watch/own-writers.ts';
-import { XtablesMonitor } from '../../../src/host/rule-watch/real.ts';
 import { SystemClock } from '../../../src/kit/clock.ts';
 import { silent } from '../../../src/kit/log.ts';
 import { Metrics } from '../../../src/kit/metrics.ts';
@@ -14,6 +12,7 @@ import { NftablesBackend } from '../../../src/services/act/nftables-backend.ts';
 import { ServiceLoop } from '../../../src/services/loop.ts';
 import type { ProxyBackend } from '../../../src/services/port.ts';
 import { ProxyMetrics } from '../../../src/services/proxy-metrics.ts';
+import { listenIn } from '../../harness/listen-in.ts';
 import { runCommand } from '../../harness/run-command.ts';
 import { waitFor } from '../../harness/wait-for.ts';
 import { FakeView } from '../../unit/services/support/fake-view.ts';
@@ -35,12 +34,6 @@ interface Rules {
   dump(): Promise<string>;
   readonly ours: string;
   close(): Promise<void>;
-}
-
-/** As the daemon listens to what others write. */
-function listenIn(prefix: readonly string[]): { readonly own: OwnWriters; readonly watch: XtablesMonitor } {
-  const own = new OwnWriters();
-  return { own, watch: new XtablesMonitor({ prefix }, { clock: new SystemClock(), log: silent, own }) };
 }
 
 async function iptablesRules(flavour: 'nft' | 'legacy', prefix: readonly string[]): Promise<Rules> {
